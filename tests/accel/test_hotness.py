@@ -84,24 +84,32 @@ def test_what_is_long_ago_counts_for_less() -> None:
     hotness = Hotness(POLICY)
     hotness.at(spot(1, 0), 30)
     hotness.at(spot(2, 0), 1)
-    hotness.count(100, familiar=False)
+    hotness.count(100, 100, familiar=False)
     hotness.looked()
     assert hotness.hottest() == (spot(1, 0), 30)
     assert hotness.least(2) == 10
-    hotness.count(20, familiar=False)
+    hotness.count(20, 20, familiar=False)
     hotness.looked()
     assert hotness.recent == 60
     assert hotness.take((0, 1)) == [spot(1, 0)]
     assert not hotness, "a single sample is forgotten"
 
 
+def test_where_samples_count_less_a_place_needs_no_larger_share() -> None:
+    hotness = Hotness(POLICY)
+    hotness.count(1000, 1000 / 25, familiar=True)
+    assert hotness.least(2) == 4, "a tenth of what all samples count for, as `share` has it"
+    hotness.looked()
+    assert hotness.least(1) == 2, "of the recent ones"
+
+
 def test_a_run_repeats_an_earlier_one_if_most_samples_are_in_familiar_pages() -> None:
     hotness = Hotness(POLICY)
     assert not hotness.repeats
-    hotness.count(3, familiar=True)
-    hotness.count(3, familiar=False)
+    hotness.count(3, 3, familiar=True)
+    hotness.count(3, 3, familiar=False)
     assert not hotness.repeats
-    hotness.count(1, familiar=True)
+    hotness.count(1, 1, familiar=True)
     assert hotness.repeats
 
 
@@ -178,13 +186,13 @@ def test_of_regions_that_were_entered_long_ago_nothing_is_known() -> None:
         hotness.within(number, spot(number % 10, 4), 1, 1)
     hotness.within(5000, spot(1, 8), 40, 40)
     for _ in range(3):
-        hotness.count(100000, familiar=False)
+        hotness.count(100000, 100000, familiar=False)
         hotness.looked()
     assert [*hotness._entered] == [*hotness._last] == [5000]
     assert [*hotness._by_page] == [(0, 1)]
     hotness.forget((0, 1))
     for _ in range(9):
-        hotness.count(100000, familiar=False)
+        hotness.count(100000, 100000, familiar=False)
         hotness.looked()
     known = (hotness._entered, hotness._last, hotness._by_page, hotness._regions)
     assert not any(known)

@@ -60,7 +60,8 @@ def _never(_: Page) -> bool:
 class Hotness:
     """Weighted samples of the places and regions where budgets ran out.
 
-    ``recent`` counts the samples of about the last second, of which a place's share is taken.
+    ``recent`` counts the samples of about the last second. A place's share is one of their weights:
+    where samples count less, a place needs no larger share.
     """
 
     def __init__(self, policy: Policy):
@@ -74,7 +75,7 @@ class Hotness:
         """The same by page: the regions."""
         self._new: set[int] = set()
         """The regions that this look has seen first."""
-        self.recent = self._familiar = 0.0
+        self.recent = self._weighed = self._familiar = 0.0
         # What is to be gained by translating hot places.
         self._gain = 0.0
         # No place, and no region, is hotter: most looks can be spared.
@@ -84,10 +85,11 @@ class Hotness:
         return bool(self._pages)
 
     # -- samples
-    def count(self, samples: int, familiar: bool) -> None:
-        """Count samples in a page; ``familiar`` says that an earlier run has translated what was
-        hot there."""
+    def count(self, samples: int, weight: float, familiar: bool) -> None:
+        """Count samples in a page, which have a weight together; ``familiar`` says that an earlier
+        run has translated what was hot there."""
         self.recent += samples
+        self._weighed += weight
         self._familiar += samples if familiar else 0
 
     @property
@@ -144,7 +146,7 @@ class Hotness:
         self._new.clear()
         if self.recent > self._policy.window:
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
-            self._gain /= 2
+            self._weighed, self._gain = self._weighed / 2, self._gain / 2
             least = self._policy.later / 2
             self._regions = _halved(self._regions, least)
             for region in [*self._entered]:
@@ -170,8 +172,8 @@ class Hotness:
 
     def least(self, samples: float) -> float:
         """The hotness that makes a place worth translating: ``samples``, and a share of all recent
-        ones."""
-        return max(samples, self.recent * self._policy.share)
+        ones by weight."""
+        return max(samples, self._weighed * self._policy.share)
 
     def hottest(
         self, busy: Callable[[Page], bool] = _never, least: float = 0.0

@@ -41,7 +41,8 @@ else:
 
 __all__ = ["InterpAccelerator", "InterpCpu"]
 
-ARENA_BYTES = 256 << 20
+ARENA_PAGES = 8000
+"""Decoded pages of a vCPU, when all are forgotten: a Java program executes 5000."""
 SCATTERED = 1 << 16
 """Bytes of a decoded page from which on the host's TLB would lack too many of its small pages."""
 
@@ -66,7 +67,8 @@ class InterpCpu:
         )
         self._blank = ctypes.create_string_buffer(native.blank_records())
         self._scattered = native.layout.page_bytes > SCATTERED
-        self._arena, arena = anonymous(ARENA_BYTES, huge=self._scattered)
+        size = ARENA_PAGES * native.layout.page_bytes
+        self._arena, arena = anonymous(size, huge=self._scattered)
         self._code_table: mmap.mmap | None = None
         self._peers: ctypes.Array[ctypes.c_uint64] | None = None
         self._memory = Memory()
@@ -82,7 +84,7 @@ class InterpCpu:
             ("reach", native.library.address("reach")),
             ("arena_start", arena),
             ("arena_next", arena),
-            ("arena_end", arena + ARENA_BYTES),
+            ("arena_end", arena + len(self._arena)),
         ):
             state.set(name, 0, value)
         self.reset()
@@ -175,7 +177,7 @@ class InterpCpu:
 
     def areas(self) -> list[tuple[int, int]]:
         """Where decoded pages are; see `Forkable.areas`."""
-        return [(self.state.get("arena_start"), ARENA_BYTES)]
+        return [(self.state.get("arena_start"), len(self._arena))]
 
     # -- registers
     def reset(self) -> None:

@@ -36,8 +36,8 @@ from .vcpu_state import anonymous
 
 __all__ = ["JitAccelerator", "JitCpu"]
 
-RUN_BYTES = 64 << 20
-"""Memory for the runs of a vCPU."""
+RUN_BYTES = 256 << 20
+"""Memory for the runs of a vCPU: those of a Java program take 100 MiB."""
 
 
 class JitCpu(InterpCpu):

@@ -34,6 +34,7 @@ from .known_regions import KnownRegions
 from .loader import Loader
 from .order import Order, OrderMaker
 from .orders import Orders
+from .places import Places
 from .resting import Resting, give_back
 from .switching import QUICK_SWITCHING
 from .tiered import Statistics, TieredVcpu
@@ -73,10 +74,9 @@ class Tiering:
         kept = self._store if policy.keep else None
         engine = engine_digest(self._isa, self._shared)
         self._regions = KnownRegions(kept, engine, loader, self._of_no_use)
-        self._undecoded = native.library.address("h_decode")
         self.statistics = Statistics()
         self._code_pages = CodePages(self._regions, features, self.statistics)
-        self._at: dict[Page, CodePage] = {}
+        self._places = Places(vcpus, native.library.address("h_decode"))
         self._improved: set[int] = set()
         self._hotness = Hotness(policy)
         self._background = background and policy.keep
@@ -133,7 +133,7 @@ class Tiering:
 
     def _forget(self) -> None:
         """Free everything that was loaded: no vCPU runs any more."""
-        for held in (self._at, self._code_pages, self._improved):
+        for held in (self._places, self._code_pages, self._improved):
             held.clear()
         self._hotness = Hotness(self.policy)
         self._regions.close()
@@ -200,7 +200,7 @@ class Tiering:
         if policy.keep and self._resting.due(busy, now):
             self._rest()
         interval = self._between_looks if busy or self._orders else policy.idle_interval
-        new = new or not (self._at or self._hotness.recent)
+        new = new or not (self._places or self._hotness.recent)
         return policy.new_interval if new else interval, now + interval
 
     @property
@@ -228,7 +228,7 @@ class Tiering:
         if not self._orders.copied and self._resting.pays(self._vcpus):
             self._left += filter(Order.leave, self._left_over() if self._background else ())
             self._hotness.forget_places()
-            self._at.clear()
+            self._places.clear()
             give_back(self._vcpus)
 
     # -- what is known of pages
@@ -256,10 +256,9 @@ class Tiering:
         for page in pages:
             code, mode = vcpu.code_of(page), vcpu.mode_of(page)
             code_page = self._of(code, mode)
-            if (before := self._at.get((vcpu.index, page))) is not code_page:
-                if before is not None:
-                    self._changed((vcpu.index, page), before)
-                self._at[vcpu.index, page] = code_page
+            before = self._places.enter((vcpu.index, page), code_page)
+            if before is not None:
+                self._changed((vcpu.index, page), before)
             if code_page.regions:
                 vcpu.offer(page, code, code_page.regions, mode)
         return bool(pages)
@@ -281,15 +280,16 @@ class Tiering:
         for (record, jump, in_region), count in samples.items():
             page, offset = vcpu.place(record)
             if record and 0 <= offset < PAGE:
-                self._arrived(Spot(vcpu.index, page, offset, False), vcpu, count, bool(in_region))
+                there = self._places.home(Spot(vcpu.index, page, offset, False))
+                self._arrived(there, vcpu.handler(page, offset), count, bool(in_region))
             page, offset = vcpu.place(jump)
             if jump and not in_region and 0 <= offset < PAGE:
-                self._met(Spot(vcpu.index, page, offset, True), count)
+                self._met(self._places.home(Spot(vcpu.index, page, offset, True)), count)
         self._hotness.looked()
         return samples.total()
 
     def _familiar(self, page: Page) -> bool:
-        code_page = self._at.get(page)
+        code_page = self._places.get(page)
         return code_page is not None and code_page.recalled
 
     def _repeats(self, page: Page) -> bool:
@@ -298,19 +298,20 @@ class Tiering:
     def _weight(self, spot: Spot, samples: int) -> float:
         return samples / self.policy.patience if self._repeats(spot.place) else samples
 
-    def _arrived(self, spot: Spot, vcpu: TieredVcpu, samples: int, inside: bool) -> None:
-        """Count the target of a jump, ``inside`` a region or not, that found the budget spent."""
-        self._hotness.count(samples, self._familiar(spot.place))
-        handler = vcpu.handler(spot.page, spot.offset)
+    def _arrived(self, spot: Spot, handler: int, samples: int, inside: bool) -> None:
+        """Count the target of a jump, ``inside`` a region or not, that found the budget spent, and
+        that has this handler."""
+        weight = self._weight(spot, samples)
+        self._hotness.count(samples, weight, self._familiar(spot.place))
         if self._regions.at(handler):
-            self._hotness.within(handler, spot, samples, self._weight(spot, samples), inside)
+            self._hotness.within(handler, spot, samples, weight, inside)
         else:
             self._met(spot, samples)
 
     def _met(self, spot: Spot, samples: int) -> None:
         """Count samples of a place that is interpreted, unless its region was offered since, or its
         page is so new that there may be one in the store."""
-        code_page = self._at.get(spot.place)
+        code_page = self._places.get(spot.place)
         if code_page is not None and not code_page.is_there(spot.offset, spot.jumps):
             self._hotness.at(spot, self._weight(spot, samples))
             if self._background:
@@ -321,7 +322,7 @@ class Tiering:
         hotness = self._hotness.in_page(spot.place)
         if hotness >= max(self._worth_leaving(spot.place), 2 * code_page.noted):
             code_page.noted = hotness
-            code_page.decoded = self._vcpu(spot).executed(spot.page, self._undecoded)
+            code_page.decoded = self._places.executed(spot.place)
 
     def _order(self) -> None:
         """Give the worker the hottest places, or else the hottest regions to optimise."""
@@ -339,14 +340,14 @@ class Tiering:
 
     def _for_page(self, spots: Sequence[Spot]) -> Order | None:
         """An order for hot places of one page; None if nothing would be gained."""
-        vcpu, page = self._vcpu(spots[0]), spots[0].page
+        vcpu, page = self._vcpu(spots[0].vcpu), spots[0].page
         code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
-        decoded = vcpu.executed(page, self._undecoded)
+        decoded = self._places.executed(spots[0].place)
         return self._maker.for_places(code_page, decoded, (spot.within_page for spot in spots))
 
     def _under_way(self, page: Page) -> bool:
         """Whether a region for a page's content is being compiled: hot places may be in it."""
-        code_page = self._at.get(page)
+        code_page = self._places.get(page)
         return any(order.code_page is code_page for order in self._orders)
 
     def _improve(self) -> bool:
@@ -361,17 +362,17 @@ class Tiering:
         entered lately."""
         known = self._regions.at(hot.address)
         assert known is not None
-        vcpu, page = self._vcpu(hot.last), hot.last.page
+        vcpu, page = self._vcpu(hot.last.vcpu), hot.last.page
         code_page = self._of(vcpu.code_of(page), vcpu.mode_of(page))
         new = hot.address not in self._improved and known.loaded in code_page.regions
         if known.loaded.level != 1 or not new or not hot.entered:
             return None
         self._improved.add(hot.address)
-        decoded = vcpu.executed(page, self._undecoded)
+        decoded = self._places.executed(hot.last.place)
         return self._maker.improved(code_page, decoded, hot, vcpu.misaligned())
 
-    def _vcpu(self, spot: Spot) -> TieredVcpu:
-        return next(vcpu for vcpu in self._vcpus if vcpu.index == spot.vcpu)
+    def _vcpu(self, index: int) -> TieredVcpu:
+        return next(vcpu for vcpu in self._vcpus if vcpu.index == index)
 
     def _submit(self, order: Order | None) -> None:
         if order:
@@ -394,7 +395,6 @@ class Tiering:
         known = self._regions.add(order.job, answer)
         fitting = self._code_pages.served_by(known)
         vcpus = {vcpu.index: vcpu for vcpu in self._vcpus}
-        for (index, page), code_page in self._at.items():
-            if code_page in fitting:
-                mode = code_page.decoding.mode
-                vcpus[index].offer(page, code_page.code, [known.loaded], mode)
+        for (index, page), code_page in self._places.holding(fitting):
+            mode = code_page.decoding.mode
+            vcpus[index].offer(page, code_page.code, [known.loaded], mode)
