@@ -11,6 +11,7 @@ from bimetal.accel.resting import FEW, PERIOD, WORTH, Resting
 from bimetal.base.clock import RealClock
 from bimetal.codegen.policy import Policy
 from bimetal.isa.riscv import rv64
+from bimetal.memory.contents import touched
 from bimetal.memory.ram import Ram
 from bimetal.seam import Kicked, MemorySlot, Mmio
 
@@ -85,13 +86,8 @@ def told(cpu: JitCpu) -> int:
 
 def decoded_bytes(cpu: JitCpu) -> int:
     """Bytes of the host's memory that decoded pages take."""
-    inside, start = False, f"{cpu.state.get('arena_start'):x}-"
-    with open("/proc/self/smaps") as maps:
-        for line in maps:
-            inside = line.startswith(start) or (inside and "-" not in line.split()[0])
-            if inside and line.startswith("Private_Dirty:"):
-                return int(line.split()[1]) << 10
-    raise AssertionError("the arena is not mapped")
+    start, size = cpu.areas()[0]
+    return sum(high - low for low, high in touched(start, size))
 
 
 def test_decoded_pages_are_given_back_and_decoded_again(
