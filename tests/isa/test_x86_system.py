@@ -32,6 +32,7 @@ from .x86_machine import DATA, END, X86Machine, machines
 machine = machines("reference", "interp", "everything")
 
 TAKEN = 1 << 8
+HIGH = 5 << 30
 
 
 def test_from_real_mode_to_long_mode(machine: X86Machine) -> None:
@@ -121,6 +122,26 @@ def test_system_calls(machine: X86Machine) -> None:
     assert machine["r9"] == USER + 5
     assert machine["r11"] & 0x200
     assert (machine["cs"], machine["ss"]) == (CODE_64, CODE_64 + 8)
+
+
+def test_far_calls_with_short_operands_use_a_stack_that_is_high(machine: X86Machine) -> None:
+    """In 64-bit mode the stack pointer has 64 bits whatever the items are (volume 1, 6.2.5)."""
+    text = f"""
+        mov rsp, {HIGH | STACK_0:#x}
+        lea rax, [rip + there]
+        mov dword ptr [{LOG}], eax
+        mov word ptr [{LOG + 4}], {CODE_64}
+        call fword ptr [{LOG}]
+        mov dword ptr [{END}], eax
+    there:
+        mov rax, [rsp]
+        retf
+    """
+    begin_long(machine, text)
+    machine.put(PDPT + 8 * 5, struct.pack("<Q", 0x83))
+    machine.finish()
+    assert machine["rax"] >> 32 == CODE_64
+    assert machine["rsp"] == HIGH | STACK_0
 
 
 def test_double_faults_have_a_stack_of_their_own(machine: X86Machine) -> None:

@@ -13,7 +13,7 @@ __all__ = ["CODE", "COMPILER", "DATA", "SIGNALS", "SIZE", "Debugged", "Stop", "t
 COMPILER = "cc"
 CODE, DATA, SIZE = 0x2_8000, 0x3_0000, 0x8000
 """Where code and memory are; RSP is the end of the latter."""
-SIGNALS = {0: 8, 1: 5, 3: 5, 4: 11, 6: 4, 13: 11, 14: 11, 17: 7}
+SIGNALS = {0: 8, 1: 5, 3: 5, 4: 11, 6: 4, 12: 7, 13: 11, 14: 11, 17: 7}
 """What signals Linux makes of exceptions."""
 REPORTED = 0xE00F
 """Of DR6."""

@@ -23,6 +23,7 @@ from .flags import AC, IF, NT, RF, TF, VM, rflags
 from .inner_stacks import inner_selector, inner_stack, set_inner, stack_checked
 from .modes import derive
 from .segments import CODE, L_BIT, PRESENT, S_BIT, UNUSABLE
+from .stack_references import of_stack
 from .state import CS, DS, ES, FS, GS, SS, TR, x86
 from .system_access import system_load
 from .tasks import CALL, switch_task
@@ -40,8 +41,10 @@ from .traps import (
     NOT_PRESENT,
     PAGE_FAULT,
     PROTECTION,
+    STACK,
     TSS,
     UNASKED,
+    UNCANONICAL,
     cause_of,
     general_protection,
     undefined_opcode,
@@ -82,9 +85,13 @@ def misaligned(cpu: Cpu, access: Value, va: Value) -> None:
 @x86.routine(returns=64, cause=64, value=64)
 def take_trap(cpu: Cpu, cause: Value, value: Value) -> Value:
     """Deliver an exception or interrupt: the linear address of the handler. ``value`` is what CR2
-    gets of a page fault, and DR6 of #DB."""
+    gets of a page fault, and DR6 of #DB; or an address that is not canonical."""
     with when((cause & AGAIN) != 0):
         ret(cpu.pc)
+    found = cpu.local(cause)
+    with when((cause & UNCANONICAL) != 0), when(of_stack(cpu, value)):
+        found.set(cause_of(STACK))
+    cause = found.value
     outside = (cause & EXTERNAL) != 0
     unknown = outside & ((cause & 0xFF) == 0)
     with when(unknown):

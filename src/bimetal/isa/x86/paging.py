@@ -24,7 +24,7 @@ from .flags import AC
 from .models import PHYSICAL_BITS
 from .state import x86
 from .system_access import SYSTEM
-from .traps import PAGE_FAULT, fault, general_protection
+from .traps import PAGE_FAULT, PROTECTION, UNCANONICAL, fault, general_protection
 
 __all__: list[str] = []
 
@@ -57,7 +57,7 @@ def is_user(cpu: Cpu, access: Value) -> Value:
 
 @x86.routine(returns=64, va=64, access=8)
 def translate(cpu: Cpu, va: Value, access: Value) -> Value:
-    """The page of a linear address, or a fault. What is no address at all is #GP."""
+    """The page of a linear address, or a fault. What is no address at all is #GP or #SS."""
     with when((cpu.cr0 & PG) == 0):
         ret((va & ~0xFFF) | READ_OK | WRITE_OK)
     with when((cpu.cr4 & PAE) == 0):
@@ -65,6 +65,8 @@ def translate(cpu: Cpu, va: Value, access: Value) -> Value:
     with when((cpu.efer & LMA) == 0):
         ret(walk_pae(cpu, va, access))
     with when(non_canonical(cpu, va)):
+        with when(((access & SYSTEM) == 0) & ((access & 3) != FETCH)):
+            fault(cpu, PROTECTION, value=va, more=UNCANONICAL)
         general_protection(cpu)
     return walk_long(cpu, va, access)
 

@@ -10,7 +10,7 @@ from ...ir.value import Value, const, select
 from .fields import FIELDS, FLAT, LONG, NO_SEGMENT, NONE, RIP, SEGMENTED_16
 from .opcode_maps import FORCED_64, HAS_MODRM, IMMEDIATES, IN_OPCODE, NAMED_64, REGISTER_ONLY
 
-__all__ = ["FETCH", "scan"]
+__all__ = ["FETCH", "among", "scan"]
 
 FETCH = 15
 """Bytes of the longest instruction."""
@@ -27,7 +27,7 @@ def _choose(index: Value, *choices: int | Value, width: int = 0) -> Value:
     return chosen
 
 
-def _among(opcode: Value, opcodes: int) -> Value:
+def among(opcode: Value, opcodes: int) -> Value:
     """Whether an opcode of 10 bits is one of a mask."""
     word = const(opcodes >> 960, 64)
     for number in range(14, -1, -1):
@@ -111,7 +111,7 @@ def scan(raw: Value, mode: Value) -> tuple[Value, Value]:
     fields |= {"osize": osize, "asize": asize, "spare": const(0, 4)}
     stack = _modrm(code, opcode, before, asize, fields)
     named = fields.pop("in_opcode") | fields.pop("b").zext(4) << 3
-    fields["rm"] = select(_among(opcode, IN_OPCODE), named, fields["rm"])
+    fields["rm"] = select(among(opcode, IN_OPCODE), named, fields["rm"])
     fields["seg"] = _segment(before.segment, stack, long, plain)
     immediate = _immediate(code, opcode, middle, osize, asize)
     fields |= {"imm": immediate.trunc(32), "high": immediate[63:32]}
@@ -165,14 +165,14 @@ def _opcode(code: _Bytes, before: _Prefixes, mode: Value, fields: dict[str, Valu
 
 def _jumps(opcode: Value, middle: Value) -> Value:
     """Whether it is a near jump, the size of whose operand is that of the instruction pointer."""
-    return _among(opcode, FORCED_64) | ((opcode == 0xFF) & ((middle == 2) | (middle == 4)))
+    return among(opcode, FORCED_64) | ((opcode == 0xFF) & ((middle == 2) | (middle == 4)))
 
 
 def _operand_size(
     opcode: Value, middle: Value, before: _Prefixes, mode: Value, wide: Value
 ) -> Value:
     """The size of operands, by prefixes, the mode and the opcode (volume 1, table 3-4)."""
-    named = _among(opcode, NAMED_64) | ((opcode == 0xFF) & (middle == 6))
+    named = among(opcode, NAMED_64) | ((opcode == 0xFF) & (middle == 6))
     forced = _jumps(opcode, middle)
     small = before.narrow ^ (mode == SEGMENTED_16)
     usual = select(small, const(0, 2), 1)
@@ -201,7 +201,7 @@ def _immediate(code: _Bytes, opcode: Value, middle: Value, osize: Value, asize: 
     }  # fmt: skip
     size = const(0, 8)
     for name, mask in IMMEDIATES.items():
-        size = select(_among(opcode, mask), sizes[name], size)
+        size = select(among(opcode, mask), sizes[name], size)
     tested = middle.ult(2)  # F6 and F7: TEST alone has one
     size = select((opcode == 0xF6) & tested, 1, size)
     size = select((opcode == 0xF7) & tested, at_most_4, size)
@@ -212,11 +212,11 @@ def _modrm(
     code: _Bytes, opcode: Value, before: _Prefixes, asize: Value, fields: dict[str, Value]
 ) -> Value:
     """Take ModRM, SIB and displacement (2.1.5, 2.2.1); whether the address is of the stack."""
-    there = _among(opcode, HAS_MODRM)
+    there = among(opcode, HAS_MODRM)
     byte = select(there, code.next, 0)
     code.skip(there)
     mod, low = byte[7:6], byte[2:0]
-    memory = there & (mod != 3) & ~_among(opcode, REGISTER_ONLY)
+    memory = there & (mod != 3) & ~among(opcode, REGISTER_ONLY)
     old, b = memory & (asize == 0), fields["b"]
     has_sib = memory & ~old & (low == 4)
     sib = select(has_sib, code.next, 0)

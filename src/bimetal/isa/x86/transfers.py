@@ -77,7 +77,7 @@ def push_item(cpu: Cpu, va: Value, value: Value, osize: Value, user: Value) -> N
     """Store an item of 16 << ``osize`` bits."""
     for number, width in enumerate((16, 32, 64)):
         with when(osize == number):
-            at = va if width == 64 else va & BASE_32
+            at = va if width == 64 else select(cpu.decoding == 0, va, va & BASE_32)
             system_store(cpu, at, value.trunc(width), user)
 
 
@@ -86,9 +86,10 @@ def pop_item(cpu: Cpu, va: Value, osize: Value) -> Value:
     """Load an item of 16 << ``osize`` bits, with the rights of now."""
     with when(osize == 2):
         ret(cpu.load(va, 64))
+    at = select(cpu.decoding == 0, va, va & BASE_32)
     with when(osize == 1):
-        ret(cpu.load(va & BASE_32, 32).zext(64))
-    return cpu.load(va & BASE_32, 16).zext(64)
+        ret(cpu.load(at, 32).zext(64))
+    return cpu.load(at, 16).zext(64)
 
 
 # -- code segments

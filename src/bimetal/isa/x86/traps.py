@@ -13,8 +13,9 @@ __all__ = [
     "AGAIN", "ALIGNMENT", "BOUND", "BREAKPOINT", "CODE", "CODE_AT", "DEBUG", "DETECTED", "DIVIDE",
     "DOUBLE_FAULT", "EXTERNAL", "HAS_CODE", "LENGTH_AT", "MACHINE_CHECK", "MATH", "NMI",
     "NOT_PRESENT", "NO_MATH",
-    "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNASKED", "UNDEFINED",
-    "cause_of", "divide_error", "fault", "general_protection", "math_fault", "no_math",
+    "OVERFLOW", "PAGE_FAULT", "PROTECTION", "SIMD", "STACK", "TSS", "UNASKED",
+    "UNCANONICAL", "UNDEFINED", "cause_of", "divide_error", "fault", "general_protection",
+    "math_fault", "no_math",
     "simd_error", "software", "stack_fault", "undefined_opcode",
 ]  # fmt: skip
 
@@ -33,6 +34,9 @@ AGAIN = 1 << 32
 """It is none: the instruction begins anew."""
 LENGTH_AT, CODE_AT = 12, 16
 CODE = 0xFFFF << CODE_AT
+
+UNCANONICAL = 1 << 33
+"""It is #GP of an address, the trap's value, that is not canonical: #SS if it is of the stack."""
 
 _WITH_CODE = {DOUBLE_FAULT, TSS, NOT_PRESENT, STACK, PROTECTION, PAGE_FAULT, ALIGNMENT}
 
