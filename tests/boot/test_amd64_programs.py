@@ -23,8 +23,9 @@ from tools.debian_root import write_image
 pytestmark = [pytest.mark.boot, pytest.mark.slow, pytest.mark.programs("unshare")]
 
 FOLDER = Path(__file__).with_name("programs") / "debian"
-LIMIT = 1800
-"""Seconds for a program."""
+LIMIT = 3600
+"""Seconds for a program, on a slow and busy host: beside other work on two processors Python's
+tests took more than twenty minutes on four vCPUs, OpenSSL's list three, Java five and more."""
 
 PYTHON = (
     *("test_math", "test_cmath", "test_float", "test_complex", "test_long", "test_struct"),

@@ -131,8 +131,9 @@ public class Compiled {
             double x = i * 0.0432 - 800;
             h = h * 31 + Double.doubleToRawLongBits(StrictMath.sin(x) + StrictMath.exp(x / 100));
             h = h * 31 + Double.doubleToRawLongBits(Math.sin(x) + Math.cos(x) + Math.tan(x));
-            h = h * 31 + Double.doubleToRawLongBits(Math.exp(x / 9) + Math.log(i) + Math.log10(i));
-            h = h * 31 + Double.doubleToRawLongBits(Math.pow(i, 0.37) + Math.cbrt(x) + Math.atan2(x, i));
+            // HotSpot's logarithms and powers begin with RCPPS, whose last bits are the maker's.
+            h = h * 31 + Float.floatToRawIntBits((float) (Math.exp(x / 9) + Math.log(i) + Math.log10(i)));
+            h = h * 31 + Float.floatToRawIntBits((float) (Math.pow(i, 0.37) + Math.cbrt(x) + Math.atan2(x, i)));
         }
         return Long.toHexString(h);
     }
