@@ -103,6 +103,20 @@ def test_where_samples_count_less_a_place_needs_no_larger_share() -> None:
     assert hotness.least(1) == 2, "of the recent ones"
 
 
+def test_what_a_run_that_repeats_an_earlier_one_began_with_counts_at_its_end() -> None:
+    hotness = Hotness(replace(POLICY, remembered=2))
+    hotness.at(spot(1, 0), 3)
+    hotness.at(spot(1, 4), 1)
+    for _ in range(10):
+        hotness.count(101, 101, familiar=True)
+        hotness.looked()
+    assert hotness.hottest() == (spot(1, 0), 3)
+    hotness.at(spot(2, 0), 2)  # one place too many
+    hotness.count(101, 101, familiar=True)
+    hotness.looked()
+    assert hotness.hottest() == (spot(1, 0), 1.5)
+
+
 def test_a_run_repeats_an_earlier_one_if_most_samples_are_in_familiar_pages() -> None:
     hotness = Hotness(POLICY)
     assert not hotness.repeats

@@ -142,17 +142,22 @@ class Hotness:
 
     def looked(self) -> None:
         """All samples of a look have been added. Halve everything if there have been many;
-        otherwise everything that ever runs would be translated in the end."""
+        otherwise everything that ever runs would be translated in the end. In a run that repeats
+        an earlier one hardly anything is, and what it began with is to be as hot at its end as what
+        it ended with, unless there are many places."""
         self._new.clear()
         if self.recent > self._policy.window:
+            places = sum(map(len, self._pages.values()))
+            kept = self.repeats and places <= self._policy.remembered
             self.recent, self._familiar = self.recent / 2, self._familiar / 2
             self._weighed, self._gain = self._weighed / 2, self._gain / 2
             least = self._policy.later / 2
             self._regions = _halved(self._regions, least)
             for region in [*self._entered]:
                 self._cool(region)
-            halves = ((page, _halved(hotness, least)) for page, hotness in self._pages.items())
-            self._pages = {page: hotness for page, hotness in halves if hotness}
+            if not kept:
+                halves = ((page, _halved(hotness, least)) for page, hotness in self._pages.items())
+                self._pages = {page: hotness for page, hotness in halves if hotness}
 
     def _cool(self, region: int) -> None:
         """Halve how often a region was entered; of what has not been for long, nothing is known."""

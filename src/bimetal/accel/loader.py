@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 from collections.abc import Sequence
 
 from ..codegen.image import HEAD, code_in
+from .vcpu_state import anonymous
 
 __all__ = ["Loader"]
 
-CHUNK = 1 << 20
-"""Bytes of executable memory that are asked for at a time."""
+CHUNK = 16 << 20
+"""Bytes of executable memory that are asked for at a time, in huge pages of the host: its TLB for
+instructions has too few entries for the small ones of some hundred regions."""
 
 ALIGNMENT = 64
 
@@ -38,10 +39,8 @@ class Loader:
         return self._base + at + HEAD
 
     def _grow(self, size: int) -> None:
-        protection = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
-        chunk = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, protection)
+        chunk, self._base = anonymous(size, executable=True, huge=True)
         self._chunks.append(chunk)
-        self._base = ctypes.addressof(ctypes.c_char.from_buffer(chunk))
         self._next, self._end = 0, size
 
     def close(self) -> None:

@@ -85,6 +85,10 @@ class Policy(Struct, frozen=True):
     pages while most samples are in such. Code that is warm by chance in one run and not in another
     is not worth translating in each; the factor still means only milliseconds of interpretation."""
 
+    remembered: int = 50_000
+    """While most samples are in such pages, counts of places are not halved as long as there are no
+    more of these, of some 200 bytes each: they are for the machine's end."""
+
     later: float = 0.1
     """The hotness that a place needs there when the machine has ended, with `patience` taken into
     account: a region that is loaded in each run should save more than one or two samples."""
