@@ -47,9 +47,10 @@ class Litmus:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dialect:
-    """How an instruction set says it. All instructions have four bytes.
+    """How an instruction set says it. All instructions have four bytes, or a subclass has another
+    `program`.
 
     The ``frame`` is text in lines: ``name:`` is a label, ``{name}`` its address, ``{test}`` the
     lines of a test, which may have labels too and use that behind them, ``end``; ``{cpus}`` and

@@ -5,8 +5,9 @@ pytest -m slow tests/agree/test_litmus.py      # many rounds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -17,15 +18,18 @@ from . import litmus_riscv
 from .arm import litmus_arm
 from .engines import engine
 from .litmus import Dialect, Litmus, outcomes
+from .x86 import litmus_x86
 
 QUICK, LONG = 2_000, 100_000
 SLICE = 500
 MOST = 4
 ENGINES = {"interpreted": "interp", "level 1": "everything", "level 2": "optimise"}
 Said = tuple[Dialect, Litmus]
-ALL: list[Said] = [
+USUAL: list[Said] = [
     (module.DIALECT, test) for module in (litmus_riscv, litmus_arm) for test in module.TESTS
 ]
+ALL = [*USUAL, *((litmus_x86.DIALECT, test) for test in litmus_x86.TESTS)]
+"""x86's interpreter takes minutes to compile."""
 
 
 def named(value: object) -> str:
@@ -36,39 +40,42 @@ TURNS = (*("interpreted",) * 6, "level 1", "level 2")
 BY_TURNS = [
     (name, said)
     for name in ENGINES
-    for number, said in enumerate(ALL)
+    for number, said in enumerate(USUAL)
     if said[1].close or TURNS[number % len(TURNS)] == name
 ]
 """Each test on one of the engines, and on all if it is one for compilers; most are interpreted, as
 regions take longer to make than a test to run."""
 
 
+Engines = Callable[[str], InterpAccelerator]
+
+
 @pytest.fixture(scope="module", params=ENGINES)
-def engines(request: pytest.FixtureRequest) -> Iterator[dict[str, InterpAccelerator]]:
-    """An engine for each instruction set."""
+def engines(request: pytest.FixtureRequest) -> Iterator[Engines]:
+    """An engine for each instruction set that is asked for."""
     with ExitStack() as stack:
-        made: dict[str, InterpAccelerator] = {}
-        for isa in {dialect.isa for dialect, _ in ALL}:
+
+        @cache
+        def made(isa: str) -> InterpAccelerator:
             accelerator = stack.enter_context(
                 engine(ENGINES[request.param], isa=isa, cpus=MOST, slice=SLICE)
             )
             assert isinstance(accelerator, InterpAccelerator)
-            made[isa] = accelerator
+            return accelerator
+
         yield made
 
 
-def nothing_forbidden(
-    engines: dict[str, InterpAccelerator], said: Said, rounds: int, together: int
-) -> None:
+def nothing_forbidden(engines: Engines, said: Said, rounds: int, together: int) -> None:
     dialect, test = said
-    seen = outcomes(engines[dialect.isa], dialect, test, rounds, together)
+    seen = outcomes(engines(dialect.isa), dialect, test, rounds, together)
     assert seen.total() == rounds
     bad = {outcome: count for outcome, count in seen.items() if test.forbidden(outcome)}
     assert not bad, f"{test.name}: forbidden: {bad}, all: {dict(seen)}"
 
 
 @pytest.mark.parametrize(("engines", "said"), BY_TURNS, ids=named, indirect=["engines"])
-def test_quickly(engines: dict[str, InterpAccelerator], said: Said) -> None:
+def test_quickly(engines: Engines, said: Said) -> None:
     # CPUs that meet before each round race closely, but wait for each other on a busy host.
     few = len(said[1].lines) == 2
     together = 1 if said[1].close else 20 if few else QUICK
@@ -87,5 +94,5 @@ def test_who_interrupts_leaves_no_cpu_running() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("said", ALL, ids=named)
-def test_at_length(engines: dict[str, InterpAccelerator], said: Said) -> None:
+def test_at_length(engines: Engines, said: Said) -> None:
     nothing_forbidden(engines, said, LONG, together=2 if len(said[1].lines) == 2 else 500)

@@ -14,6 +14,7 @@ from tests.sketches.sketched import END, SIZE, Sketched, sketched
 
 __all__ = [
     "CODE", "DATA", "END", "ENGINES", "HALTS", "MODES", "X86Machine", "assemble", "machines",
+    "mode",
 ]  # fmt: skip
 
 ENGINES = ("reference", "interp", "everything", "optimise", "everything,forget", "runs")
@@ -42,6 +43,20 @@ def assemble(text: str, bits: int = 64, at: int = 0) -> bytes:
     return bytes(section.data()[at:])
 
 
+def mode(bits: int) -> dict[str, int]:
+    """The registers of a mode: 64-bit, 32-bit with flat segments, or real mode. No paging."""
+    data, code = {64: (FLAT_DATA, LONG_CODE), 32: (FLAT_DATA, FLAT_CODE)}.get(bits, (REAL, 0x9B))
+    registers = dict[str, int]()
+    for name in ("cs", "ds", "es", "fs", "gs", "ss"):
+        registers |= {
+            name: 0,
+            f"{name}.base": 0,
+            f"{name}.limit": 0xFFFF if bits == 16 else 0xFFFF_FFFF,
+            f"{name}.attributes": code if name == "cs" else data,
+        }
+    return {**registers, "efer": LMA if bits == 64 else 0, "cr0": 0x10 | (PE if bits > 16 else 0)}
+
+
 class X86Machine(Sketched):
     """A vCPU on one of `ENGINES`, and its memory from 0 up."""
 
@@ -50,20 +65,9 @@ class X86Machine(Sketched):
         self.ram.bytes[:SIZE] = bytes(SIZE)
         self.cpu.reset()
         self.put(at, code + HALTS)
-        data, code_rights = {64: (FLAT_DATA, LONG_CODE), 32: (FLAT_DATA, FLAT_CODE)}.get(
-            bits, (REAL, 0x9B)
-        )
-        for name in ("cs", "ds", "es", "fs", "gs", "ss"):
-            self[name] = 0
-            self[f"{name}.base"] = 0
-            self[f"{name}.limit"] = 0xFFFF if bits == 16 else 0xFFFF_FFFF
-            self[f"{name}.attributes"] = code_rights if name == "cs" else data
-        self["efer"] = LMA if bits == 64 else 0
-        self["cr0"] = 0x10 | (PE if bits > 16 else 0)
-        self["rsp"] = STACK if bits > 16 else 0xFF00
-        for name, value in registers.items():
+        stack = STACK if bits > 16 else 0xFF00
+        for name, value in {**mode(bits), "rsp": stack, **registers, "pc": at}.items():
             self[name] = value
-        self["pc"] = at
 
     def do(self, text: str, bits: int = 64, **registers: int) -> int:
         """Run lines of code to the store of EAX that ends them; what it stores."""
