@@ -15,6 +15,12 @@ GUESTS = ("debian-riscv64", "debian-sid-riscv64", "opensbi-uboot-riscv64", "debi
         ("virt", ("riscv-virt", "microvm"), "did you mean riscv-virt?"),
         ("LRS", ("LSR", "IER"), "did you mean LSR?"),
         ("sid", ("x-sid", "y-sid"), "did you mean x-sid or y-sid?"),
+        ("eip", ("sysenter_eip", "rip", "rsp"), "did you mean rip or sysenter_eip?"),
+        (
+            "cortex-a67",
+            ("a57", "cortex-a57", "cortex-a76"),
+            "did you mean cortex-a76 or cortex-a57?",
+        ),
         ("q35", ("riscv-virt", "microvm"), ""),
         ("", ("riscv-virt",), ""),
         ("pc", (), ""),

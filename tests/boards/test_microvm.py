@@ -10,6 +10,7 @@ import pytest
 
 from bimetal.accel.script import ScriptAccelerator, ScriptCpu, Step
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.boards import microvm
 from bimetal.machine.machine import Machine
 from bimetal.machine.result import Ending
 from bimetal.seam import Mmio, Pio, RegisterAccess
@@ -135,6 +136,37 @@ def test_a_wide_port_access_is_one_of_each_port_as_on_isa(kernel: Path) -> None:
     assert pc.cpus[0].answers == [0x05, 0x1B, 0x00_B0_60_00, 0x5A, 0x5A_40, 0xFF_5A]
 
 
+PROBED = {0x2E: 2, 0x4E: 2, 0x87: 1, 0x2F8: 8, 0xCF8: 8}
+"""Ports at which Linux looks for Super-I/O chips, a DMA controller (`i8237A_init_ops`), a second
+serial port, and PCI."""
+
+
+def test_what_linux_looks_for_is_no_error(kernel: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ports = [first + n for first, count in PROBED.items() for n in range(count)]
+    probes = [probe for port in ports for probe in (write(port, 0x87), Pio(port, 1))]
+    pc = ScriptPc([*probes, write(0x600, 0x34)])
+    with machine(kernel, pc) as vm:
+        vm.start()
+        assert vm.wait(LIMIT).ending is Ending.POWER_OFF
+    assert pc.cpus[0].answers == [0xFF] * len(ports)
+    assert not caplog.records
+
+
+def test_a_machine_that_was_saved_before_more_of_it_was_known_goes_on(
+    kernel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(microvm, "LOOKED_FOR", {0x2E8: 8, 0x2F8: 8, 0x3E8: 8, 0xCF8: 8})
+        with machine(kernel, ScriptPc()) as vm:
+            vm.start()
+            vm.save(str(tmp_path / "saved"))
+    pc = ScriptPc([Pio(0x2E, 1), write(0x600, 0x34)])
+    with Machine.restore(str(tmp_path / "saved"), accel=pc) as vm:
+        vm.start()
+        assert vm.wait(LIMIT).ending is Ending.POWER_OFF
+    assert pc.cpus[0].answers == [0xFF]
+
+
 def test_cpu_0_enters_the_kernel_and_the_others_wait(kernel: Path) -> None:
     pc = ScriptPc([write(0x600, 0x34)], [])
     with machine(kernel, pc, cpus=2, append="console=ttyS0") as vm:
@@ -200,6 +232,33 @@ def test_kernels_that_do_not_start(
     change(kernel)
     with machine(kernel, ScriptPc([])) as vm, pytest.raises(BimetalError, match=why):
         vm.start()
+
+
+@pytest.mark.parametrize("memory", ["1M", "2M", "16M"])
+def test_too_little_memory_for_the_kernel_says_how_much_would_do(kernel: Path, memory: str) -> None:
+    with (
+        machine(kernel, ScriptPc(), memory=memory) as vm,
+        pytest.raises(BimetalError, match="give it at least 17 MiB"),
+    ):
+        vm.start()
+    with machine(kernel, ScriptPc([write(0x600, 0x34)]), memory="17M") as vm:
+        vm.start()
+        assert vm.wait(LIMIT).ending is Ending.POWER_OFF
+
+
+@pytest.mark.parametrize("image", [bytes(bzimage()), hello_kernel()], ids=["bzImage", "ELF"])
+def test_a_kernel_for_64_bits_needs_a_processor_with_long_mode(kernel: Path, image: bytes) -> None:
+    kernel.write_bytes(image)
+    small = Machine("microvm", accel="jit", cpu_model="max,-lm", kernel=str(kernel))
+    with small as vm, pytest.raises(BimetalError, match=r"is for 64 bits.* no long mode") as caught:
+        vm.start()
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_kernel_for_32_bits_needs_none(kernel: Path) -> None:
+    kernel.write_bytes(bytes(bzimage(flags=0)))
+    with Machine("microvm", accel="jit", cpu_model="max,-lm", kernel=str(kernel)) as vm:
+        vm._parts.furnished().boot.load()
 
 
 def begun(kernel: Path) -> BimetalError | None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.firmware.elves import Part, elf
+from tests.firmware.test_x86 import bzimage
 from tests.host import need
 
 ADDI = "  00150513  addi a0, a0, 1"
@@ -63,6 +64,16 @@ def test_an_image_of_linux_says_what_it_is(
     first = cli("dis", str(path)).out.splitlines()[0]
     assert text is None or first.endswith(f"  {text}")
     assert cli("dis", str(path), "--arch", "aarch64").out.splitlines()[0].endswith("  nop")
+
+
+def test_a_packed_kernel_of_x86_is_named(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(bytes(bzimage()))
+    told = cli("dis", str(path))
+    assert told.code == 65
+    assert "vmlinuz is a bzImage" in told.err
+    assert "extract-vmlinux" in told.err
+    assert cli("dis", str(path), "--arch", "x86_64").code == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ def test_an_old_python_is_an_illness(
 ) -> None:
     monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
     assert findings(cli("doctor").out)["python"] == "FAIL"
+
+
+def test_each_board_is_there_with_what_runs_it(
+    cli: Cli, empty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "s390x")
+    shown = cli("doctor").out
+    assert "ok    aarch64  arm-virt, by jit, interp\n" in shown
+    assert (
+        "no    x86_64   microvm, by nothing unless it is named (jit, interp: not finished: "
+        in shown
+    )
+    assert "kvm: KVM runs s390x guests on this host, not x86_64)" in shown
+    assert f"{'':15}try --accel jit\n" in shown
 
 
 def test_a_host_without_kvm_is_told_so(

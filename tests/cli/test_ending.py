@@ -82,6 +82,20 @@ def test_a_signal_ends_a_run_in_order(start: Start, tmp_path: Path, name: str) -
     assert not line.exists(), "the socket's file was left behind"
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_run_that_a_signal_ends_tells_what_it_cost(
+    start: Start, tmp_path: Path, name: str
+) -> None:
+    profile, number = tmp_path / "profile.txt", signal.Signals[name]
+    process = start(CHATTER, "--stats", "--profile", str(profile), stderr=subprocess.PIPE)
+    hear(process)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=LIMIT)
+    assert process.returncode == -number
+    assert b"machine time" in told
+    assert "samples" in profile.read_text()
+
+
 @pytest.mark.parametrize("where", ["pty", "tcp:127.0.0.1:0", "unix:{}/line", "file:{}/log"])
 def test_a_console_that_is_elsewhere_can_be_found(start: Start, tmp_path: Path, where: str) -> None:
     process = start(CHATTER, "--serial", where.format(tmp_path), stderr=subprocess.PIPE)

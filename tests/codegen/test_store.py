@@ -108,6 +108,22 @@ def test_one_process_at_a_time_has_its_turn(folder: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_who_waits_for_its_turn_can_say_so_before(folder: Path) -> None:
+    """Here the other one is done as soon as somebody waits."""
+    store, told = CodeStore(folder), []
+    with store.turn(lambda: told.append("nobody else is there")):
+        assert not told
+    with (folder / "turn.lock").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def waiting() -> None:
+            told.append("waiting")
+            other.close()
+
+        with store.turn(waiting):
+            assert told == ["waiting"]
+
+
 def test_without_a_disk_nobody_waits_for_a_turn(tmp_path: Path) -> None:
     (tmp_path / "code").write_text("a file where the folder should be")
     taken = []

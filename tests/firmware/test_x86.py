@@ -102,8 +102,13 @@ def test_the_initrd_lies_high_and_not_on_the_kernel() -> None:
     kernel = load_bzimage(bytes(bzimage()), "vmlinuz").program
     initrd = place_initrd(bytes(5000), "initrd", kernel, top=256 << 20, limit=0x7FFF_FFFF)
     assert initrd.start == (256 << 20) - 8192
-    with pytest.raises(BimetalError, match="does not fit into the memory beside the kernel"):
+    with pytest.raises(BimetalError, match="beside the kernel") as caught:
         place_initrd(bytes(5000), "initrd", kernel, top=kernel.end + 4096, limit=0x7FFF_FFFF)
+    assert caught.value.remedy == "give the machine at least 18 MiB"
+    place_initrd(bytes(5000), "initrd", kernel, top=18 << 20, limit=0x7FFF_FFFF)
+    with pytest.raises(BimetalError, match="beside the kernel") as caught:
+        place_initrd(bytes(5000), "initrd", kernel, top=256 << 20, limit=kernel.end + 4095)
+    assert "smaller" in caught.value.remedy
 
 
 def test_pvh_begins_where_the_note_says() -> None:

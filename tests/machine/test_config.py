@@ -108,10 +108,50 @@ def test_an_accelerator_that_does_not_exist(kernel: Path) -> None:
 
 
 def test_a_processor_model_that_does_not_exist(kernel: Path) -> None:
-    vm = Machine(kernel=kernel, kernel_format="raw", accel="interp", cpu_model="m68k")
-    with vm, pytest.raises(BimetalError, match="interp has no processor model 'm68k'") as caught:
-        vm.start()
+    with pytest.raises(BimetalError, match="interp has no processor model 'm68k'") as caught:
+        Machine(kernel=kernel, accel="interp", cpu_model="m68k")
     assert "rv64" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("board", "accel", "model", "why"),
+    [
+        ("riscv-virt", "auto", "rv46", "did you mean rv64"),
+        ("microvm", "jit", "max,+avx512f", "not described"),
+        ("microvm", "jit", "x86-64-v4", "AVX-512"),
+        ("microvm", "kvm", "max,-ssse4", "did you mean ssse3"),
+        ("microvm", "kvm", "x86-64-v9", "no processor model 'x86-64-v9'"),
+        ("microvm", "auto", "host,-sss3", "no processor feature 'sss3'"),
+        ("arm-virt", "jit", "cortex-a67", "did you mean cortex-a76"),
+    ],
+)
+def test_a_processor_that_cannot_be_is_refused_when_the_machine_is_made(
+    monkeypatch: pytest.MonkeyPatch, board: str, accel: str, model: str, why: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    with pytest.raises(BimetalError) as caught:
+        Machine(board, accel=accel, cpu_model=model)
+    assert why in str(caught.value)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("host", "accel", "model"),
+    [
+        ("x86_64", "auto", "host"),
+        ("x86_64", "kvm", "max,-avx2"),
+        ("aarch64", "kvm", "host"),
+        ("aarch64", "auto", "host"),
+        ("aarch64", "auto", "cortex-a57"),
+        ("riscv64", "jit", "cortex-a57"),
+    ],
+)
+def test_a_processor_that_there_may_be_is_left_to_the_start(
+    monkeypatch: pytest.MonkeyPatch, host: str, accel: str, model: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: host)
+    board = "microvm" if host == "x86_64" else "arm-virt"
+    Machine(board, accel=accel, cpu_model=model).close()
 
 
 def test_a_processor_model_for_an_accelerator_that_has_one(script: Script) -> None:

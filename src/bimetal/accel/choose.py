@@ -28,6 +28,8 @@ __all__ = [
     "CHOICES",
     "ENGINES",
     "Described",
+    "accelerators",
+    "check_model",
     "check_name",
     "create",
     "described",
@@ -42,6 +44,7 @@ Factory = Callable[..., Accelerator]
 KVM: Final = "bimetal.accel.kvm.host:create"
 KVM_CHECK: Final = "bimetal.accel.kvm.examine:check_kernels"
 KVM_MODELS: Final = "bimetal.accel.kvm.host:models"
+KVM_MODEL: Final = "bimetal.accel.kvm.host:check_model"
 KVM_CONTROLS: Final = "bimetal.accel.kvm.host:stands_in"
 KVM_HANDOVER: Final = "bimetal.accel.kvm.host:handover"
 
@@ -120,14 +123,47 @@ def models(accel: str, isa: str) -> tuple[str, ...]:
     return architecture(isa).models
 
 
+def accelerators(isa: str) -> dict[str, str]:
+    """What runs guests of ``isa`` here, by name, the best first: "" for what may be chosen by
+    itself, and for others a text that says why not, or that they do not run them."""
+    found = dict.fromkeys(ENGINES, "not finished: only where it is named" * (isa in UNFINISHED))
+    if isa not in INSTRUCTION_SETS:
+        found = dict.fromkeys(ENGINES, f"it does not run {isa} guests")
+    try:
+        _check_host(isa)
+        late(KVM_CHECK)(isa)
+    except BimetalError as error:
+        return {**found, "kvm": error.cause}
+    return {"kvm": "", **found}
+
+
+def check_model(accel: str, isa: str, model: str) -> None:
+    """Raise `BimetalError` for a processor ``model`` that ``accel`` has not, whatever the host is;
+    that it has not been named ("") is right everywhere."""
+    engine = accel if accel in ENGINES else next(iter(_engines_of(isa)), "")
+    if not model:
+        return
+    if isa != platform.machine() or accel in ENGINES:
+        if engine and isa in INSTRUCTION_SETS:
+            _check_model(engine, isa, model)
+        return
+    try:
+        late(KVM_MODEL)(isa, model)
+    except BimetalError:
+        if accel == "kvm" or not engine:
+            raise
+        _check_model(engine, isa, model)
+
+
 class Described(Struct, frozen=True):
     """What boards are told of their processors: the bits of physical addresses, 64 where the host
-    decides on that, the extensions that a device tree lists, if any, and words for the command line
-    of Linux (`Architecture.linux`)."""
+    decides on that, the extensions that a device tree lists, if any, words for the command line
+    of Linux (`Architecture.linux`), and the bits of general registers."""
 
     physical_bits: int = 64
     extensions: tuple[str, ...] = ()
     linux: str = ""
+    bits: int = 64
 
 
 def described(accel: str, isa: str, model: str) -> Described:
@@ -142,7 +178,7 @@ def described(accel: str, isa: str, model: str) -> Described:
     model = model or known.models[0]
     processor = known.processor(model)
     extensions = tuple(each for each in known.extensions if each not in processor.lacks)
-    return Described(processor.physical_bits, extensions, known.linux(model))
+    return Described(processor.physical_bits, extensions, known.linux(model), processor.bits)
 
 
 def handover(isa: str) -> Any:

@@ -103,13 +103,18 @@ def write_register(isa: Isa, name: str, value: int, machine: Machine) -> None:
     view, renew = isa.views.get(name), _hooks(isa).renew
     if view is None or name in isa.state.register_names():
         file, index = isa.state.locate(name)
-        machine.set(file.name, index, file.admit(value))
+        admitted = file.admit(value)
+        if admit := isa.state.admissions.get(file.name):
+            admitted = admit(machine.get, index, admitted)
+        machine.set(file.name, index, admitted)
         written = frozenset((file.name,))
     elif view.write is None:
         raise ValueError(f"{name} is read-only")
     elif not 0 <= value < 1 << view.read.returns:
         raise OverflowError(f"{value:#x} does not fit in {name} of {view.read.returns} bits")
     else:
+        if admit := isa.state.admissions.get(name):
+            value = admit(machine.get, 0, value)
         call(view.write, machine, value)
         written = _files(view.write, Set)
     if written & _files(renew, Get):

@@ -39,8 +39,9 @@ CLOCK, CLOCK_IRQ = 0x70, 8
 TIMER, TIMER_IRQ = 0x40, 0
 KEYBOARD = 0x60
 POWER = 0x600
-LOOKED_FOR = (0x2E8, 0x2F8, 0x3E8, 0xCF8)
-"""Ports of further serial ports and of PCI, eight each."""
+LOOKED_FOR = {0x2E: 2, 0x4E: 2, 0x87: 1, 0x2E8: 8, 0x2F8: 8, 0x3E8: 8, 0xCF8: 8}
+"""Where Linux looks for what a PC may have, and how many ports: Super-I/O chips, a DMA controller,
+further serial ports, PCI."""
 VIRTIO, VIRTIO_STRIDE, VIRTIO_IRQ, VIRTIO_SLOTS = 0xD000_0000, 0x1000, 16, 8
 FINISHER = 0xD010_0000
 
@@ -57,8 +58,8 @@ def microvm(m: Chassis) -> None:
     serial = Ns16550a(m.console, m.clock, SERIAL_HZ)
     m.add_port(serial, port=SERIAL, size=SERIAL_PORTS, irq=m.irq(SERIAL_IRQ))
     m.add_port(AcpiPower(), port=POWER, power=m.power)
-    for port in LOOKED_FOR:
-        m.add_port(Absent(), port=port, size=8)
+    for port, count in LOOKED_FOR.items():
+        m.add_port(Absent(), port=port, size=count)
     for number, device in enumerate(virtio_devices(m, VIRTIO_SLOTS)):
         slot = VirtioMmio(device, m.space, m.defer)
         m.add(slot, at=VIRTIO + VIRTIO_STRIDE * number, irq=m.irq(VIRTIO_IRQ + number))

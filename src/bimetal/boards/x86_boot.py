@@ -21,7 +21,7 @@ from bimetal.devices.irq.apic.bus import ApicBus
 from bimetal.firmware.acpi.devices import AcpiDevice
 from bimetal.firmware.acpi.image import TableImage
 from bimetal.firmware.acpi.x86 import Power, x86_tables
-from bimetal.firmware.elf_machine import is_elf
+from bimetal.firmware.elf_machine import has_64_bits, is_elf
 from bimetal.firmware.linux_x86 import BzImage, is_bzimage, load_bzimage, place_initrd, zero_page
 from bimetal.firmware.memory_map import RAM, RESERVED, MemoryArea
 from bimetal.firmware.memory_room import MemoryRoom
@@ -113,8 +113,11 @@ class X86Boot:
         described = x86_tables(config.cpus, self._power, self._devices, self._century)
         tables = TableImage(described).at(TABLES)
         if is_bzimage(kernel.data):
-            self._load_linux(load_bzimage(kernel.data, name), tables.rsdp)
+            linux = load_bzimage(kernel.data, name)
+            self._check_mode(name, linux.long)
+            self._load_linux(linux, tables.rsdp)
         elif is_elf(kernel.data):
+            self._check_mode(name, has_64_bits(kernel.data))
             load = late("bimetal.firmware.pvh:load_pvh")
             self._load_pvh(load(kernel.data, name, self._room()), tables.rsdp)
         else:
@@ -126,6 +129,16 @@ class X86Boot:
             )
         self._place("the ACPI tables", tables.segment)
         self._place("the reset vector", reset_vector(RESET_VECTOR, self._power))
+
+    def _check_mode(self, name: str, long: bool) -> None:
+        """Raise `BimetalError` for a kernel that needs long mode and would stop in silence."""
+        if long and self._chassis.processor.bits < 64:
+            raise BimetalError(
+                f"{name} is for 64 bits, and this processor has no long mode (lm)",
+                "choose a processor with it (leave '-lm' or '-pae' away), or a kernel for 32 bits, "
+                "as of debian-i386",
+                ExitCode.USAGE,
+            )
 
     def device_tree(self) -> bytes:
         raise self._no_tree()
@@ -198,7 +211,8 @@ class X86Boot:
             name, data = f"the ramdisk in {kernel.name}", self._ramdisk
         else:
             return None
-        initrd = place_initrd(data, name, kernel, min(self._config.memory, HOLE), limit)
+        top, limit = min(self._config.memory, HOLE), min(limit, HOLE - 1)
+        initrd = place_initrd(data, name, kernel, top, limit)
         initrd.load(self._room())
         return initrd
 

@@ -31,6 +31,9 @@ IMAGES = {b"RSC\x05": "riscv64", b"ARM\x64": "aarch64"}
 arm64/booting.rst)."""
 MAGIC_AT = 56
 
+BZIMAGE_MAGIC, BZIMAGE_MAGIC_AT = b"HdrS", 0x202
+"""What x86's kernels say (Documentation/arch/x86/boot.rst)."""
+
 DEFAULT_ARCH = "riscv64"
 
 
@@ -49,7 +52,8 @@ def read_code(path: Path, arch: str, start: int) -> Iterator[Stretch]:
     """The code in the file at ``path``: the sections of an ELF file, those of each member of an
     archive, or the whole of a raw file, such as an Image of Linux, which lies at ``start`` then.
 
-    ``arch`` goes before what files say. Raises `BimetalError`.
+    ``arch`` goes before what files say. Raises `BimetalError`, also for a kernel in which the code
+    cannot be seen.
     """
     try:
         data = path.read_bytes()
@@ -64,6 +68,13 @@ def read_code(path: Path, arch: str, start: int) -> Iterator[Stretch]:
     elif _is_elf(data):
         yield from _elf(data, str(path), arch, "")
     else:
+        if not arch and data[BZIMAGE_MAGIC_AT:][: len(BZIMAGE_MAGIC)] == BZIMAGE_MAGIC:
+            raise BimetalError(
+                f"{path} is a bzImage, an x86 kernel whose code is packed",
+                "unpack it by Linux's scripts/extract-vmlinux, and give the ELF file in it; "
+                "--arch x86_64 shows what unpacks it, headers and data included",
+                ExitCode.DATA,
+            )
         said = IMAGES.get(data[MAGIC_AT : MAGIC_AT + 4], DEFAULT_ARCH)
         yield Stretch("", arch or said, start, data)
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def command() -> int:
         "sandbox": check_confinement,
     }
     healthy = [report(name, check, "FAIL") for name, check in needed.items()]
+    useful |= {board.isa: partial(ways, board.name) for board in Machine.boards().values()}
     for name, check in useful.items():
         report(name, check, "no")
     return 0 if all(healthy) else ExitCode.UNAVAILABLE
@@ -154,6 +156,20 @@ def engine(name: str) -> str:
     if result.ending is not Ending.POWER_OFF or result.code != 0:
         raise BimetalError(f"a guest of four instructions ended so: {result}", "report it")
     return "runs RISC-V guests"
+
+
+def ways(board: str) -> str:
+    """What runs the machines of a board here."""
+    found = Machine.accelerators(board)
+    chosen = [name for name, why in found.items() if not why]
+    whys = {why: ", ".join(name for name in found if found[name] == why) for why in found.values()}
+    others = [f"{names}: {why}" for why, names in whys.items() if why]
+    if chosen:
+        return f"{board}, by {', '.join(chosen)}"
+    first = next(iter(found))
+    raise BimetalError(
+        f"{board}, by nothing unless it is named ({'; '.join(others)})", f"try --accel {first}"
+    )
 
 
 def guests() -> str:

@@ -57,7 +57,8 @@ def host_options(command: Callable[..., Answer]) -> Callable[..., Answer]:
         type=click.Choice(ACCELERATORS, case_sensitive=False),
         default="auto",
         show_default=True,
-        help="What runs the CPUs; auto is KVM if that can, or else the jit where it is finished.",
+        help="What runs the CPUs; auto is KVM if that can, or else the jit where it is finished: "
+        "elsewhere it has to be named. 'bimetal doctor' says what can run here.",
     )
     @click.option(
         "--serial",

@@ -12,8 +12,8 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bimetal import BimetalError, Machine, Result
-from bimetal.cli.ending import Ending
+from bimetal import BimetalError, Machine, Result, TimedOut
+from bimetal.cli.ending import Ending, is_of_signal
 from bimetal.cli.outputs import unwritable
 
 __all__ = ["Report", "report_options"]
@@ -44,32 +44,43 @@ class Report(Struct, frozen=True):
         announce: Callable[[], None],
         meanwhile: AbstractContextManager[object],
     ) -> Result:
-        """Run ``machine`` from power on to the end, and tell: ``announce`` is called before it
-        starts, ``meanwhile`` is entered while it runs. Raises `BimetalError`."""
+        """Run ``machine`` from power on to the end, which may be one by a signal, and tell:
+        ``announce`` is called before it starts, ``meanwhile`` is entered while it runs. Raises
+        `BimetalError`."""
         with self._opened() as out:
             if out:
                 machine.start_profile(self.symbols)
             announce()
             with ending.held():
                 machine.start()
-            with meanwhile:
-                result = machine.wait()
-            if self.stats:
-                click.echo(machine.stats(), err=True)
-            if out:
-                return self._write(machine, out, result)
-        return result
+            try:
+                with meanwhile:
+                    result = machine.wait()
+            except BaseException as error:
+                if is_of_signal(error):
+                    ending.begin()
+                    with suppress(TimedOut):
+                        machine.stop()
+                    self._tell(machine, out)
+                raise
+            lost = self._tell(machine, out)
+        return replace(result, code=result.code or lost)
 
-    def _write(self, machine: Machine, out: TextIO, result: Result) -> Result:
-        """Write the profile. What becomes of it changes a run's exit code from 0 only."""
+    def _tell(self, machine: Machine, out: TextIO | None) -> int:
+        """Tell what was asked for. What becomes of it changes a run's exit code from 0 only: to
+        this one."""
+        if self.stats:
+            click.echo(machine.stats(), err=True)
+        if out is None:
+            return 0
         limit = ROWS if out is sys.stderr else None
         try:
             print(machine.profile().table(limit), file=out, flush=True)
         except OSError as error:
             lost = self._unwritable(error)
             click.echo(f"bimetal: {lost.cause}", err=True)
-            return replace(result, code=result.code or lost.exit_code)
-        return result
+            return lost.exit_code
+        return 0
 
     def _unwritable(self, error: OSError) -> BimetalError:
         return unwritable(f"the profile {self.profile}", error, "'-' for the terminal")

@@ -34,6 +34,7 @@ BOARDS = {"riscv64": "riscv-virt", "aarch64": "arm-virt", "x86_64": "microvm"}
 EXAMPLES = """\b
 For example:
   bimetal run debian-riscv64 --cpus 2 --memory 1G
+  bimetal run debian-amd64 --accel jit
   bimetal run --kernel Image --initrd initrd.cpio --append console=ttyS0
 """
 DEFAULT_BOARD = "riscv-virt"
@@ -103,7 +104,9 @@ class Software(Struct, frozen=True):
     metavar="MODEL[,+FEATURE][,-FEATURE]",
     help="Processor model, perhaps without features, or with others; 'help' lists the models.",
 )
-@click.option("--kernel", metavar="FILE", help="Linux Image, ELF, uImage or FIT; packed or not.")
+@click.option(
+    "--kernel", metavar="FILE", help="Linux Image, bzImage, ELF, uImage or FIT; packed or not."
+)
 @click.option(
     "--kernel-format",
     type=click.Choice(("auto", "raw")),

@@ -10,6 +10,7 @@ from contextlib import closing
 from msgspec import Struct
 
 from ..base.late import late
+from ..base.log import logger
 from ..isa.describe import Isa
 from .description import CONSTANTS
 from .identity import engine_digest
@@ -19,6 +20,8 @@ from .store import CodeStore
 from .ways_out import STUBS
 
 __all__ = ["Interpreter", "interpreter", "prepare"]
+
+_log = logger("interpreter")
 
 MAKING = "bimetal.codegen.making:make_library"
 """What compiles, with all that describes code to LLVM."""
@@ -68,13 +71,17 @@ def interpreter(isa: Isa, shared: bool = True) -> Interpreter:
 
 def _in_turn(isa: Isa, shared: bool) -> Interpreter:
     """An interpreter that is not in the store, unless another process is about to put it there."""
-    with closing(CodeStore()) as store, store.turn():
+    with closing(CodeStore()) as store, store.turn(_tell_of_another):
         found = _there(isa, shared)
         if found is None:
             image = late(MAKING)(isa, shared, EXPORTED)
             store.put(_key(isa, shared), image)
             found = _load(isa, shared, image)
         return found
+
+
+def _tell_of_another() -> None:
+    _log.info("waiting for another process that compiles an interpreter: it takes a while")
 
 
 def prepare(isa: Isa, shared: bool) -> None:

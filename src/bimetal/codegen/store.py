@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -218,9 +218,9 @@ class CodeStore:
         return removed
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Wait until no other process is in here: what one has compiled need not be compiled again.
-        Where there can be no lock, nobody waits."""
+        ``waiting`` is called before that takes long. Where there can be no lock, nobody waits."""
         try:
             handle = os.open(self._turns, _LOCK_FLAGS, 0o600)
         except OSError:
@@ -228,7 +228,11 @@ class CodeStore:
             return
         try:
             with suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waiting()
+                    fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["ElfMachine", "is_elf"]
+__all__ = ["ElfMachine", "has_64_bits", "is_elf"]
+
+CLASS_AT, CLASS_64 = 4, 2
+"""EI_CLASS, and ELFCLASS64."""
 
 
 def is_elf(data: bytes) -> bool:
     """Whether ``data`` begins like an ELF file."""
     return data.startswith(b"\x7fELF")
+
+
+def has_64_bits(data: bytes) -> bool:
+    """Whether an ELF file is of the class for 64 bits."""
+    return data[CLASS_AT : CLASS_AT + 1] == bytes((CLASS_64,))
 
 
 class ElfMachine(Struct, frozen=True):

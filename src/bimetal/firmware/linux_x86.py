@@ -11,8 +11,9 @@ import struct
 
 from msgspec import Struct
 
-from bimetal.base.bits import align_down
+from bimetal.base.bits import align_down, align_up
 from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.sizes import MIB, format_size
 from bimetal.firmware.memory_map import MemoryArea
 from bimetal.firmware.program import Program, Segment
 
@@ -134,9 +135,12 @@ def place_initrd(data: bytes, name: str, kernel: Program, top: int, limit: int) 
     """
     address = align_down(min(top, limit + 1) - len(data), 4096)
     if address < kernel.end:
+        wanted = align_up(align_up(kernel.end, 4096) + len(data), MIB)
         raise BimetalError(
             f"{name} does not fit into the memory beside the kernel",
-            "give the machine more memory",
+            f"give the machine at least {format_size(wanted)}"
+            if top < wanted <= limit + 1
+            else "use a smaller one: it is to lie with the kernel in the memory that that reaches",
             ExitCode.DATA,
         )
     return Program(name, (Segment(address, data, len(data)),), 0)

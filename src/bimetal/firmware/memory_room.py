@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bimetal.base.bits import align_up
 from bimetal.base.sizes import MIB, format_size
-from bimetal.memory.space import AddressSpace
+from bimetal.memory.space import AddressSpace, Region
 
 __all__ = ["MemoryRoom"]
 
@@ -50,6 +50,12 @@ class MemoryRoom:
             return size
         return max(0, touched[-1].base - address) if end - 1 <= touched[-1].last else None
 
+    def _below(self) -> Region | None:
+        """The RAM that ends where programs would begin, if there is so little."""
+        return next(
+            (each for each in self._regions if each.kind == "ram" and each.last < self.start), None
+        )
+
     def explain(self, address: int, size: int) -> tuple[str, str]:
         """What is wrong with a program that needs ``size`` bytes at ``address``: a cause, to stand
         behind its name, and a remedy."""
@@ -58,7 +64,7 @@ class MemoryRoom:
         found = self.space.find(address)
         if found is not None and found.device is not None:
             return f"{needs}, where the machine has {found.name}", elsewhere
-        ram = self.space.find(self.start)
+        ram = self.space.find(self.start) or self._below()
         if ram is None or address < ram.base:
             return f"{needs}, and the machine has none there", elsewhere
         wanted = align_up(address + size - ram.base, MIB)

@@ -252,12 +252,17 @@ class Processor(Protocol):
     def physical_bits(self) -> int:
         """How wide its physical addresses are."""
 
+    @property
+    def bits(self) -> int:
+        """How wide the general registers of a program can be."""
+
 
 class Whole(Struct, frozen=True):
     """A processor with all that is described."""
 
     lacks: Collection[str] = ()
     physical_bits: int = 64
+    bits: int = 64
 
 
 def whole(model: str) -> Processor:

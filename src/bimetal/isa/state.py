@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-__all__ = ["File", "RegisterStore", "StateSpec"]
+__all__ = ["Admission", "File", "RegisterStore", "StateSpec"]
 
 
 class RegisterStore(Protocol):
@@ -19,6 +19,12 @@ class RegisterStore(Protocol):
 
     def set(self, file: str, index: int, value: int) -> None:
         """Set a register."""
+
+
+Admission = Callable[[Callable[[str, int], int], int, int], int]
+"""What a register holds once a program outside has written a value to it, from a function that
+reads a register (file and index), its index, and the value. Raises ValueError, with a text that
+says why, if no processor can hold the value now."""
 
 
 class File(Struct, frozen=True):
@@ -66,10 +72,13 @@ class File(Struct, frozen=True):
 
 class StateSpec(Struct):
     """All register files of an ISA, in the order of declaration. Those in ``younger`` were declared
-    when snapshots without them were already kept: what each of their registers is there."""
+    when snapshots without them were already kept: what each of their registers is there.
+    ``admissions``, by file or view, are for writes from outside where `File.admit` does not know
+    enough."""
 
     files: dict[str, File] = field(default_factory=dict)
     younger: dict[str, int] = field(default_factory=dict)
+    admissions: dict[str, Admission] = field(default_factory=dict)
 
     def file(
         self,
@@ -111,6 +120,15 @@ class StateSpec(Struct):
         for name in names:
             shown = () if internal else (name,)
             self.file(name, 1, width, names=shown, bits=bits, legal=legal, internal=internal)
+
+    def admission(self, *names: str) -> Callable[[Admission], Admission]:
+        """Describe what these files, or views, admit from outside."""
+
+        def register(admit: Admission) -> Admission:
+            self.admissions |= dict.fromkeys(names, admit)
+            return admit
+
+        return register
 
     @property
     def saved(self) -> dict[str, File]:

@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from bimetal.accel.choose import Described, check_name, create, described, has_semihosting, prepare
+from bimetal.accel.choose import (
+    Described,
+    check_model,
+    check_name,
+    create,
+    described,
+    has_semihosting,
+    prepare,
+)
 from bimetal.base.clock import Countdown
 from bimetal.base.errors import BimetalError, ExitCode
 from bimetal.machine.board import Board
@@ -47,6 +55,11 @@ class Engine(Struct, frozen=True):
     def name(self) -> str:
         """The requested name."""
         return self.accel if isinstance(self.accel, str) else self.accel.name
+
+    def check(self, isa: str) -> None:
+        """Raise `BimetalError` if CPUs of ``isa`` cannot be of the model."""
+        if isinstance(self.accel, str):
+            check_model(self.accel, isa, self.model)
 
     def prepare(self, isa: str) -> None:
         """Begin to load in a thread of its own what `make` is going to need."""

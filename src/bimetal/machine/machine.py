@@ -15,7 +15,7 @@ from os import fspath
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
-from bimetal.accel.choose import models
+from bimetal.accel.choose import accelerators, models
 from bimetal.backends.chars.protocol import CharBackend
 from bimetal.base.clock import Clock
 from bimetal.base.closes import Closes
@@ -114,6 +114,7 @@ class Machine(
         )
         config.check(found.max_cpus)
         engine = Engine(accel, cpu_model, cpus, background)
+        engine.check(found.isa)
         self._put_together(found, config, engine, serial, hvc, clock)
 
     # The run
@@ -266,6 +267,12 @@ class Machine(
     def boards() -> dict[str, Board]:
         """The boards by name: each with its ``isa``, a ``summary``, and its ``options``."""
         return all_boards()
+
+    @staticmethod
+    def accelerators(board: str = "riscv-virt") -> dict[str, str]:
+        """The accelerators by name, those first that can run such a machine here: "" where ``auto``
+        may choose it, and else a text that says why it does not."""
+        return accelerators(find_board(board)[0].isa)
 
     @staticmethod
     def cpu_models(board: str = "riscv-virt", accel: str = "auto") -> tuple[str, ...]:

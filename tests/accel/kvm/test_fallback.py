@@ -3,12 +3,16 @@ them, and what they leave is what the host's processor leaves in user code."""
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from bimetal.accel.kvm import abi_x86 as x86
+from bimetal.accel.kvm import x86_fallback
 from bimetal.accel.kvm.x86_cpuid import supported
 from bimetal.accel.kvm.x86_unknown import Noting, UnknownState
 from bimetal.accel.reference.cpu import ReferenceCpu
+from bimetal.base.errors import BimetalError
 from bimetal.seam import CpuFault, DebugRequest, DebugStop, Mmio
 from tests.accel.kvm.assembler import assemble
 from tests.accel.kvm.guest import CODE, DEVICE, STUB_PORT, GuestMachine, mmio, ports
@@ -236,6 +240,31 @@ def test_a_triple_fault_is_told(guest: GuestMachine) -> None:
     exit = cpu.run()
     assert isinstance(exit, CpuFault)
     assert exit.message == "the guest took a triple fault"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (BimetalError("a debug exception is to come", "try again"), "a debug exception is to come"),
+        (OSError(errno.EINVAL, "Invalid argument"), "does not take its results: Invalid argument"),
+    ],
+)
+def test_results_that_kvm_cannot_hold_are_told(
+    guest: GuestMachine, monkeypatch: pytest.MonkeyPatch, refusal: Exception, says: str
+) -> None:
+    if "vector code" not in QUIRKS:
+        pytest.skip("this KVM needs no help")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    cpu = guest.long("paddd xmm0, [0x100000]; out 0x10, al")
+    monkeypatch.setattr(x86_fallback, "to_kernel", refuse)
+    exit = cpu.run()
+    assert isinstance(exit, CpuFault)
+    assert exit.message.startswith("KVM cannot go on behind an instruction")
+    assert says in exit.message
+    assert "try again" in exit.details or "--accel jit" in exit.details
 
 
 def test_faults_are_delivered(guest: GuestMachine) -> None:

@@ -61,6 +61,15 @@ def test_an_arm_emulator_tells_of_its_interrupt_controllers(
         assert "cortex-a57" in names(talker.value("query-cpu-definitions"))
 
 
+def test_an_x86_emulator_tells_which_processors_need_kvm(launchers: Path, tmp_path: Path) -> None:
+    with probed(launchers / "qemu-system-x86_64", tmp_path) as talker:
+        without_kvm = [] if talker.value("query-kvm")["enabled"] else ["kvm"]
+        found = talker.value("query-cpu-definitions")
+        needs = {each["name"]: each["unavailable-features"] for each in found}
+        assert (needs["max"], needs["EPYC"]) == ([], [])
+        assert needs["host"] == needs["x86-64-v4"] == without_kvm
+
+
 def test_what_needs_a_machine_is_refused_without_one(launchers: Path, tmp_path: Path) -> None:
     with probed(launchers / QEMU, tmp_path) as talker:
         assert talker.value("query-status")["status"] == "prelaunch"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bimetal import Machine
+from bimetal import BimetalError, Machine
 from bimetal.accel.kvm.x86_features import LEVELS
+from bimetal.control.emulator.lookups import AskedOnly, list_models
 from bimetal.control.emulator.targets import TARGETS, Target
 from bimetal.isa.names import UNFINISHED
 
@@ -32,7 +33,23 @@ def test_processor_models_are_there(isa: str) -> None:
 
 def test_processors_of_x86_are_kvms_and_ours() -> None:
     ours = set(Machine.cpu_models("microvm", "jit"))
-    assert TARGETS["x86_64"].models.keys() == ours | set(LEVELS)
+    target = TARGETS["x86_64"]
+    assert target.models.keys() == ours | set(LEVELS)
+    assert {*target.by_kvm} == target.models.keys() - ours
+
+
+def test_what_kvm_alone_has_is_told_so() -> None:
+    with pytest.raises(AskedOnly) as answer:
+        list_models(TARGETS["x86_64"])
+    lines = str(answer.value).splitlines()
+    assert "  Nehalem" in lines
+    assert {line.split()[0] for line in lines if "-accel kvm" in line} == {"host", "x86-64-v4"}
+
+
+def test_a_machine_that_is_not_there_is_answered_by_those_that_are_each_once() -> None:
+    with pytest.raises(BimetalError) as caught:
+        TARGETS["x86_64"].machine("pc")
+    assert caught.value.remedy == "choose from microvm, none"
 
 
 def test_controllers_are_those_of_the_board() -> None:

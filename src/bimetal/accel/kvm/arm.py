@@ -136,8 +136,7 @@ class ArmMachine(KvmMachine):
     target: bytes
 
     def __init__(self, device: Device, cpus: int = 1, *, model: str = "host"):
-        if model != "host":
-            raise BimetalError(f"KVM on Arm has no processor model {model!r}", "use 'host'")
+        self.check_model(model)
         super().__init__(device, cpus)
 
     def _set_up(self) -> None:

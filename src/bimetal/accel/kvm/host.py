@@ -9,7 +9,7 @@ from bimetal.accel.kvm.device import Device, KvmUnavailable
 from bimetal.accel.kvm.kernel import Kernel
 from bimetal.accel.kvm.vm import KvmMachine
 
-__all__ = ["ARCHITECTURES", "create", "handover", "models", "stands_in"]
+__all__ = ["ARCHITECTURES", "check_model", "create", "handover", "models", "stands_in"]
 
 ARCHITECTURES = {
     "x86_64": "bimetal.accel.kvm.x86:X86Machine",
@@ -55,6 +55,11 @@ def models(isa: str) -> tuple[str, ...]:
     """The processor models of ``isa``, the default one first. Raises `KvmUnavailable`."""
     known: tuple[str, ...] = _machine_class(isa).models
     return known
+
+
+def check_model(isa: str, model: str) -> None:
+    """Raise `BimetalError` for a name that is none of a processor of ``isa``, on any host."""
+    _machine_class(isa).check_model(model)
 
 
 def stands_in(isa: str) -> bool:

@@ -108,8 +108,7 @@ class RiscvMachine(KvmMachine):
     """A RISC-V machine without an interrupt controller in the kernel."""
 
     def __init__(self, device: Device, cpus: int = 1, *, model: str = "host"):
-        if model != "host":
-            raise BimetalError(f"KVM on RISC-V has no processor model {model!r}", "use 'host'")
+        self.check_model(model)
         super().__init__(device, cpus)
 
     def _set_up(self) -> None:

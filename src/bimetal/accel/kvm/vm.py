@@ -12,6 +12,8 @@ from bimetal.accel.kvm.device import Device, KvmUnavailable
 from bimetal.accel.kvm.kernel import Handle
 from bimetal.accel.kvm.memory import SlotTable
 from bimetal.accel.kvm.vcpu import KvmCpu
+from bimetal.base.errors import BimetalError, ExitCode
+from bimetal.base.near import choose_from
 from bimetal.seam import Doorbell, MemorySlot
 
 __all__ = ["KvmMachine"]
@@ -53,6 +55,16 @@ class KvmMachine(ABC):
         except BaseException:
             self.handle.close()
             raise
+
+    @classmethod
+    def check_model(cls, model: str) -> None:
+        """Raise `BimetalError` for a name that is no processor model, on any host."""
+        if model not in cls.models:
+            raise BimetalError(
+                f"KVM has no processor model {model!r} for such guests",
+                choose_from(model, cls.models),
+                ExitCode.USAGE,
+            )
 
     @abstractmethod
     def _set_up(self) -> None:

@@ -17,7 +17,7 @@ from bimetal.accel.kvm.x86_features import LEVELS
 from bimetal.accel.kvm.x86_state import msr_indices
 from bimetal.base.late import LateModule
 from bimetal.base.log import logger
-from bimetal.isa.x86.models import MODELS
+from bimetal.isa.x86.models import MODELS, processor
 
 if TYPE_CHECKING:
     from bimetal.accel.kvm import x86_described
@@ -36,6 +36,11 @@ DESCRIBED = tuple(name for name in MODELS if name not in LEVELS)
 ZMM_UPPER = (0xD, 6)
 """The function, and index, of CPUID that tells where XSAVE puts the upper halves of ZMM0 to ZMM15
 (SDM volume 1, 13.2)."""
+
+
+def is_described(model: str) -> bool:
+    """Whether it is a processor that our own accelerators have, too."""
+    return model.partition(",")[0].strip() in DESCRIBED
 
 
 class X86Machine(KvmMachine):
@@ -64,20 +69,24 @@ class X86Machine(KvmMachine):
         self._routes: Routes | None = None
         super().__init__(device, cpus)
 
+    @classmethod
+    def check_model(cls, model: str) -> None:
+        """See `KvmMachine.check_model`; of changes it is the names that are looked at."""
+        if is_described(model):
+            processor(model)
+        else:
+            cpuid.check_names(model)
+
     def _told(self, device: Device) -> list[cpuid.Leaf]:
         """What CPUID tells, but for what differs from CPU to CPU. Raises `BimetalError`."""
         host = cpuid.supported(device)
         self.zmm_at = sum(leaf.ebx for leaf in host if (leaf.function, leaf.index) == ZMM_UPPER)
-        if not self._is_described:
+        if not is_described(self._model):
             named = cpuid.with_brand(host, cpuid.host_brand())
             return cpuid.parse_model(self._model, named)
         leaves = x86_described.described_leaves(self._model, 0)
         x86_described.check_host(self._model, leaves, host)
         return leaves
-
-    @property
-    def _is_described(self) -> bool:
-        return self._model.partition(",")[0].strip() in DESCRIBED
 
     def _set_up(self) -> None:
         self.xsave_size = self._capability(Capability.XSAVE2) or x86.XSAVE_SIZE
@@ -110,7 +119,7 @@ class X86Machine(KvmMachine):
         return Routes(self.handle, self.device.require(Capability.IRQ_ROUTING), routes)
 
     def _create_cpu(self, index: int) -> X86Cpu:
-        if not self._is_described:
+        if not is_described(self._model):
             return X86Cpu(self, index, cpuid.for_cpu(self._leaves, index, self.cpu_count))
         cpu = X86Cpu(self, index, x86_described.described_leaves(self._model, index))
         self._count_as_described(cpu)

@@ -171,8 +171,23 @@ class X86Cpu(KvmCpu):
 
     def _go_on_by_reference(self, helped: OneInstruction) -> Exit | None:
         """Execute it, up to where the board has to answer."""
+        try:
+            return self._helped_on(helped)
+        except BimetalError as refused:
+            return self.fault(
+                f"KVM cannot go on behind an instruction that the reference has executed: "
+                f"{refused.cause}",
+                refused.remedy,
+            )
+
+    def _helped_on(self, helped: OneInstruction) -> Exit | None:
+        """The same. Raises `BimetalError` if KVM cannot hold what it led to: it is over then."""
         self._helped = helped
-        asked = helped.run()
+        try:
+            asked = helped.run()
+        except BimetalError:
+            self._helped = None
+            raise
         if isinstance(asked, RegisterAccess):
             self._helped = None
             return self.fault(f"register {asked.number:#x} is the kernel's, and not the board's")
@@ -195,8 +210,8 @@ class X86Cpu(KvmCpu):
         return DebugStop(self.read_register("cs.base") + self.read_register("rip"), "step")
 
     def settle(self) -> None:
-        """See `KvmCpu.settle`."""
-        if self._helped is not None and self._go_on_by_reference(self._helped) is not None:
+        """See `KvmCpu.settle`. Raises `BimetalError` as `_helped_on`."""
+        if self._helped is not None and self._helped_on(self._helped) is not None:
             raise RuntimeError(f"cpu{self.index} still asks the board for an instruction")
         super().settle()
 

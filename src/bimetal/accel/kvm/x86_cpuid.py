@@ -22,7 +22,10 @@ from bimetal.base.near import did_you_mean
 from bimetal.isa.x86.features import FEATURES, Feature, feature_named
 from bimetal.isa.x86.models import MODELS, PLATFORM
 
-__all__ = ["Leaf", "encode", "for_cpu", "host_brand", "parse_model", "supported", "with_brand"]
+__all__ = [
+    "Leaf", "check_names", "encode", "for_cpu", "host_brand", "parse_model", "supported",
+    "with_brand",
+]  # fmt: skip
 
 LIMIT = 256
 """More leaves than any host has; KVM says E2BIG if there were more."""
@@ -78,14 +81,23 @@ def encode(leaves: Iterable[Leaf]) -> bytearray:
     return bytearray(x86.CPUID_HEADER.pack(len(entries), 0) + b"".join(entries))
 
 
+def check_names(model: str) -> list[str]:
+    """The words of ``model``: its name, and its changes. Raises `BimetalError` for unknown ones."""
+    name, *changes = words = [word.strip() for word in model.split(",")]
+    if name not in LEVELS:
+        raise _unknown("processor model", name, {**LEVELS, **MODELS})
+    for change in changes:
+        if change[:1] not in ("+", "-") or feature_named(change[1:]) not in FEATURES:
+            raise _unknown("processor feature", change.lstrip("+-"), FEATURES)
+    return words
+
+
 def parse_model(model: str, host: list[Leaf]) -> list[Leaf]:
     """``host`` less what ``model`` does not have.
 
     Raises `BimetalError` for an unknown name, and for features that the host lacks.
     """
-    name, *changes = [word.strip() for word in model.split(",")]
-    if name not in LEVELS:
-        raise _unknown("processor model", name, {**LEVELS, **MODELS})
+    name, *changes = check_names(model)
     required = LEVELS[name]
     leaves = host
     if required is not None:
@@ -93,8 +105,6 @@ def parse_model(model: str, host: list[Leaf]) -> list[Leaf]:
         leaves = [_only(leaf, (*required, *PLATFORM)) for leaf in host]
     for change in changes:
         sign, feature = change[:1], feature_named(change[1:])
-        if sign not in ("+", "-") or feature not in FEATURES:
-            raise _unknown("processor feature", change.lstrip("+-"), FEATURES)
         if sign == "+":
             _require([feature], host, f"'{model}'")
         leaves = _set(leaves, [FEATURES[feature]], sign == "+")

@@ -37,6 +37,7 @@ ORDER = ("sregs", "regs", "xcrs", "debug")
 KEPT = ("apic_base", "cr8")
 """What is the local APIC's, and not converted."""
 HALTED = 3
+REPORT = "report it, with the registers; '--accel jit' runs such guests without KVM"
 
 
 class _Written(Memory):
@@ -83,13 +84,19 @@ class OneInstruction:
 
     def run(self) -> Exit | None:
         """Go on with it: the access that the board is asked for, whose answer the next call takes;
-        or None, once the vCPU is behind the instruction."""
+        or None, once the vCPU is behind the instruction. Raises `BimetalError` if KVM cannot hold,
+        or does not take, what it has led to."""
         try:
             asked = self._reference.step()
         finally:
             self._slots.note(self._memory.pages)
         if asked is None and not self.shuts_down:
-            self._give_back(Saved.read(isa, self._reference.save()))
+            try:
+                self._give_back(Saved.read(isa, self._reference.save()))
+            except OSError as error:
+                raise BimetalError(
+                    f"KVM does not take its results: {error.strerror}", REPORT, ExitCode.UNAVAILABLE
+                ) from error
         return asked
 
     @property

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from bimetal.base.errors import ExitCode
 from bimetal.base.late import late
+from bimetal.control.commands.looking import query_kvm
 from bimetal.control.commands.registry import MACHINE
 from bimetal.control.contract import Answer
 from bimetal.control.emulator.drivers import DRIVERS, TRANSLATOR, properties_of, types_of
@@ -53,7 +54,7 @@ class ProcessorInfo(Answer):
     typename: Annotated[str, "its type"]
     static: Annotated[bool, "whether it always means the same"] = False
     migration_safe: Annotated[bool, "whether it always has the same features"] = True
-    unavailable_features: Annotated[tuple[str, ...], "always empty"] = ()
+    unavailable_features: Annotated[tuple[str, ...], "what it needs and is not in use"] = ()
     deprecated: Annotated[bool, "always false"] = False
 
 
@@ -141,11 +142,19 @@ def query_machines(vm: Managed) -> list[MachineInfo]:
 
 @MACHINE.command("query-cpu-definitions")
 def query_cpu_definitions(vm: Managed) -> list[ProcessorInfo]:
-    """List the processor models of the emulator."""
+    """List the processor models of the emulator; those that KVM alone has lack ``kvm`` where it is
+    not in use."""
     if vm.target is None:
         return []
-    type_of = vm.target.type_of
-    return [ProcessorInfo(name=name, typename=type_of(name)) for name in vm.target.models]
+    lacking = () if query_kvm(vm).enabled else vm.target.by_kvm
+    return [
+        ProcessorInfo(
+            name=name,
+            typename=vm.target.type_of(name),
+            unavailable_features=("kvm",) if name in lacking else (),
+        )
+        for name in vm.target.models
+    ]
 
 
 @MACHINE.command("query-command-line-options")

@@ -62,7 +62,9 @@ def list_machines(target: Target) -> NoReturn:
 
 def list_models(target: Target) -> NoReturn:
     """The processor models."""
-    raise AskedOnly("\n".join(["Available CPUs:", *(f"  {name}" for name in target.models)]))
+    notes = dict.fromkeys(target.by_kvm, "  by KVM alone: -accel kvm")
+    lines = [f"  {name}{notes.get(name, '')}" for name in target.models]
+    raise AskedOnly("\n".join(["Available CPUs:", *lines]))
 
 
 def list_options(what: str, names: Iterable[str]) -> NoReturn:

@@ -48,8 +48,8 @@ class MachineKind(Struct, frozen=True):
 
 class Target(Struct, frozen=True):
     """An emulator of machines of an instruction set, ``isa``, whose processor is ``models``: the
-    names by which others ask for them, and those that they have here, the usual one first. ``kvm``
-    is what the host's own is called."""
+    names by which others ask for them, and those that they have here, the usual one first. Those of
+    ``by_kvm`` are there under KVM alone."""
 
     isa: str
     machines: tuple[MachineKind, ...]
@@ -60,6 +60,7 @@ class Target(Struct, frozen=True):
     function that says of a model which it has of those that can be changed."""
     adds: bool = False
     """Whether features can be added to models too."""
+    by_kvm: tuple[str, ...] = ()
     unfinished: bool = False
     """Whether its instruction set is translated only where that is asked for by name."""
 
@@ -73,10 +74,11 @@ class Target(Struct, frozen=True):
         for kind in self.machines:
             if name in (kind.name, kind.alias):
                 return kind
-        names = [each for kind in self.machines for each in (kind.alias, kind.name)]
+        named = [each for kind in self.machines for each in (kind.alias, kind.name)]
+        names = dict.fromkeys([*named, NO_MACHINE])
         raise BimetalError(
             f"{self.program} has no machine {name[:80]!r}",
-            choose_from(name[:80], [*names, NO_MACHINE]),
+            choose_from(name[:80], names),
             ExitCode.USAGE,
         )
 
@@ -90,6 +92,7 @@ _X86 = (
     *("SandyBridge", "IvyBridge", "Haswell-noTSX", "Broadwell-noTSX"),
     *("Skylake-Client-noTSX-IBRS", "EPYC"),
 )
+_X86_BY_KVM = ("x86-64-v4", "host")
 
 TARGETS: Mapping[str, Target] = {
     target.isa: target
@@ -143,10 +146,11 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "x86_64",
             (MachineKind("microvm", "microvm", "microvm", 240, pci=False),),
-            {name: name for name in ("host", *_X86, "x86-64-v4")},
+            {name: name for name in (*_X86, *_X86_BY_KVM)},
             "x86_64-cpu",
             dict.fromkeys(_X86, "bimetal.isa.x86.models:switches"),
             adds=True,
+            by_kvm=_X86_BY_KVM,
             unfinished=True,
         ),
     )

@@ -53,6 +53,11 @@ class Model(Struct, frozen=True):
         at, _ = DESCRIBED["id_aa64mmfr0_el1"]["PARange"]
         return PHYSICAL_BITS[part(self.says("id_aa64mmfr0_el1"), at)]
 
+    @property
+    def bits(self) -> int:
+        """AArch64 is there in all of them."""
+        return 64
+
 
 _ARMV8_0 = {
     "id_aa64pfr0_el1": 0x0100_2222,

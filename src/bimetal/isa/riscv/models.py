@@ -17,6 +17,7 @@ class Model(Struct, frozen=True):
 
     lacks: frozenset[str] = frozenset()
     physical_bits: int = 64
+    bits: int = 64
 
 
 def processor(name: str) -> Model:

@@ -6,5 +6,14 @@ from .state import x86
 
 __all__ = ["x86"]
 
-for _name in ("cpuid", "exceptions", "mmx_state", "modes", "msrs", "paging", "vector_state"):
+for _name in (
+    "cpuid",
+    "exceptions",
+    "mmx_state",
+    "modes",
+    "msrs",
+    "outside",
+    "paging",
+    "vector_state",
+):
     importlib.import_module(f"{__name__}.{_name}")

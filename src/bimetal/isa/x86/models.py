@@ -45,6 +45,11 @@ class Model(Struct, frozen=True):
         """Bits of a physical address."""
         return PHYSICAL_BITS
 
+    @property
+    def bits(self) -> int:
+        """Those of a general register, which long mode doubles."""
+        return 64 if "lm" in self.features else 32
+
 
 _V1 = "cmov cx8 fpu fxsr mmx syscall sse sse2 lm"
 _V2 = f"{_V1} cx16 lahf_lm popcnt sse3 sse4_1 sse4_2 ssse3"
