@@ -23,7 +23,6 @@ def test_the_hottest_place_brings_those_of_its_page() -> None:
     assert hotness.take((0, 1)) == [spot(1, 0), spot(1, 4)]
     assert list(hotness.take_all({(0, 1): 3, (0, 2): 5}.__getitem__)) == [[spot(2, 8)]]
     assert list(hotness.take_all({(0, 1): 2}.__getitem__)) == [[spot(1, 8)]]
-    assert not hotness
     assert hotness.hottest() == (None, 0)
 
 
@@ -92,7 +91,7 @@ def test_what_is_long_ago_counts_for_less() -> None:
     hotness.looked()
     assert hotness.recent == 60
     assert hotness.take((0, 1)) == [spot(1, 0)]
-    assert not hotness, "a single sample is forgotten"
+    assert hotness.hottest() == (None, 0), "a single sample is forgotten"
 
 
 def test_where_samples_count_less_a_place_needs_no_larger_share() -> None:

@@ -76,13 +76,12 @@ class Hotness:
         self._new: set[int] = set()
         """The regions that this look has seen first."""
         self.recent = self._weighed = self._familiar = 0.0
+        self.interpreted = 0
+        """How often samples of an interpreted place came."""
         # What is to be gained by translating hot places.
         self._gain = 0.0
         # No place, and no region, is hotter: most looks can be spared.
         self._peak = self._region_peak = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self._pages)
 
     # -- samples
     def count(self, samples: int, weight: float, familiar: bool) -> None:
@@ -99,6 +98,7 @@ class Hotness:
 
     def at(self, spot: Spot, weight: float) -> None:
         """Add a sample of an interpreted place."""
+        self.interpreted += 1
         hotness = self._pages.setdefault(spot.place, defaultdict(float))
         hotness[spot] = hot = hotness[spot] + weight
         self._peak = max(self._peak, hot)

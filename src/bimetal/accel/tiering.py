@@ -46,7 +46,6 @@ ROUND_FAILED = "a look at the vCPUs went wrong"
 
 LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
-
 LEFT = 1000
 """The most pages whose code was hot before it changed that are remembered for the end."""
 
@@ -210,12 +209,13 @@ class Tiering:
         return self.policy.repeat_interval if repeats else self.policy.interval
 
     def attend(self, vcpu: TieredVcpu) -> bool:
-        """Translate all that a vCPU has sampled while it waits, or until it is kicked; whether
-        there was anything."""
+        """Translate all that a vCPU has sampled while it waits, or until it is kicked; whether any
+        of it was interpreted."""
         with self._attending:
             self._greet(vcpu)
+            before = self._hotness.interpreted
             self._look(vcpu)
-            new = bool(self._hotness)
+            new = self._hotness.interpreted > before
             self._order()
             while self._orders and not vcpu.kicked:
                 self._collect(LOOK_SECONDS)
