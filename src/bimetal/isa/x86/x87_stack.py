@@ -7,12 +7,10 @@ from collections.abc import Callable
 
 from ...ir.extended import KNOWN_INEXACT, extended
 from ...ir.value import Value, const, select
-from ..trace import Cpu, ret, slowly, when
-from .fields import LONG
+from ..trace import Cpu, slowly, when
 from .mmx_state import TOP
 from .operands import Fields, effective, linear
 from .state import x86
-from .system_access import code_byte
 from .traps import math_fault, no_math
 from .vector_state import EMULATED, PENDING, SWITCHED, check_vectors
 from .x87_state import C0, C1, C2, C3, ES, B, in_use, place, read_register
@@ -22,7 +20,6 @@ __all__ = [
     "math_operand", "math_ready", "note", "note_pointers", "push_status", "withheld",
 ]  # fmt: skip
 
-LONGEST = 15
 IE, DE, ZE, OE, UE, PE, SF = (1 << n for n in range(7))
 INDEFINITE = 0xFFFF << 64 | 3 << 62
 EARLY = IE | DE | ZE
@@ -71,20 +68,6 @@ def note_pointers(cpu: Cpu, operand: Value | None = None) -> None:
         cpu.fdp = operand
 
 
-@x86.routine()
-def note_opcode(cpu: Cpu) -> None:
-    """FOP, which is kept of instructions with unmasked exceptions alone (8.1.9): the low bits of
-    the escape byte and ModRM, behind all prefixes."""
-    for n in range(LONGEST - 1):
-        at = cpu.pc + n
-        at = select(cpu.decoding == LONG, at, at & 0xFFFF_FFFF)
-        escape = code_byte(cpu, at)
-        with when((escape & 0xF8) == 0xD8):
-            modrm = code_byte(cpu, select(cpu.decoding == LONG, at + 1, (at + 1) & 0xFFFF_FFFF))
-            cpu.fop = (escape.zext(16) & 7) << 8 | modrm.zext(16)
-            ret()
-
-
 def note(
     cpu: Cpu,
     status: Value,
@@ -101,7 +84,6 @@ def note(
     moved = fsw & ~(7 << TOP) | ((fsw.lsr(TOP) + top) & 7) << TOP if top else fsw
     kept_codes = moved & ~(const(0, 16) | said)
     with slowly((status & ~fcw & 0x3F) != 0) as unmasked:
-        note_opcode(cpu)
         write()
         # One that comes first leaves nothing that could be inexact.
         kept = select((status & SF) != 0, const(EARLY | SF | C1, 16), EARLY) | C0 | C2 | C3
