@@ -12,7 +12,6 @@ from bimetal.accel.reference import Registers, evaluate_insn
 from bimetal.base.clock import VirtualClock
 from bimetal.codegen.host import Host
 from bimetal.codegen.policy import stressed
-from bimetal.ir.access import Access
 from bimetal.ir.evaluate import Trap
 from bimetal.ir.softfloat import Environment
 from bimetal.isa.x86 import x86
@@ -40,18 +39,7 @@ ENABLED = {"cr4": 1 << 9 | 1 << 10 | 1 << 18, "xcr0": 7}
 
 
 class X86Window(Window):
-    """There is the instruction too, whose bytes some look at as they fault. Anything else is a page
-    fault, or what is raised where no page can be."""
-
-    def __init__(self, content: bytes, code: bytes):
-        super().__init__(content)
-        self._code = code
-
-    def load(self, address: int, access: Access) -> int:
-        """See `GuestMemory`."""
-        if CODE <= address <= CODE + len(self._code) - access.size:
-            return int.from_bytes(self._code[address - CODE :][: access.size], "little")
-        return super().load(address, access)
+    """Anything else is a page fault, or what is raised where no page can be."""
 
     def refuse(self, address: int, outside: bool) -> None:
         """See `Window.refuse`."""
@@ -72,8 +60,8 @@ class ReferenceExecutor:
         before = case.before.registers
         registers, environment = Registers(x86.state), Environment(notes_subnormal=True)
         _load(registers, environment, before)
-        code, trap = case.word.to_bytes(case.size, "little"), None
-        memory, decoded = X86Window(case.before.memory, code), decode(code)
+        memory, trap = X86Window(case.before.memory), None
+        decoded = decode(case.word.to_bytes(case.size, "little"))
         assert decoded is not None, f"{case.text} is no instruction"
         pc = CODE
         try:
