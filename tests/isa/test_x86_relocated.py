@@ -4,11 +4,9 @@ them serves all. Where they are, LLVM's assembler says by the relocations that i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 
-import llvmlite.binding as llvm
 import pytest
-from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_RELOC_TYPE_x64
 from elftools.elf.relocation import RelocationSection
 
 from bimetal.accel.jit import JitCpu
@@ -16,7 +14,7 @@ from bimetal.isa.decoding import Decoding
 from bimetal.isa.x86 import x86
 from tests.sketches.sketched import sketched
 
-from .x86_machine import CODE, END, X86Machine, assemble
+from .x86_machine import CODE, END, X86Machine, assemble, assembled
 
 TEXT, DATA = 0xFFFF_FFFF_8123_4000, 0xFFFF_FFFF_8234_5678
 """Where a kernel of 64 bits has code and data."""
@@ -53,28 +51,18 @@ IN_32 = {
 }
 
 
-def assembled(text: str, bits: int, place: int, at: int) -> tuple[bytes, set[int]]:
+def referring(text: str, bits: int, place: int, at: int) -> tuple[bytes, set[int]]:
     """The code of an instruction that refers to ``place``, and the offsets in it where it does."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()
-    body = f".intel_syntax noprefix\n.code{bits}\n{text}\n"
-    lines = "\n".join(f'module asm "{line}"' for line in body.split("\n"))
-    triple = "x86_64-unknown-linux-gnu" if bits == 64 else "i386-unknown-linux-gnu"
-    module = llvm.parse_assembly(f'target triple = "{triple}"\n{lines}\n')
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu="sapphirerapids")
-    elf = ELFFile(BytesIO(machine.emit_object(module)))
+    elf = assembled(text, bits)
     section = elf.get_section_by_name(".text")
     code, offsets = bytearray(section.data()), set[int]()
-    relocations = elf.get_section_by_name(".rela.text") or elf.get_section_by_name(".rel.text")
+    relocations = elf.get_section_by_name(".rela.text")
     assert isinstance(relocations, RelocationSection)
     for each in relocations.iter_relocations():
-        offset = each["r_offset"]
-        relative = each["r_info_type"] == 2 and bits == 64
-        size = 8 if each["r_info_type"] == 1 and bits == 64 else 4
-        # What a relocation adds is in its own field, or where it is to be added.
-        more = each["r_addend"] if bits == 64 else 0
-        value = place + more - (at + offset if relative else 0)
+        offset, kind = each["r_offset"], each["r_info_type"]
+        size = 8 if kind == ENUM_RELOC_TYPE_x64["R_X86_64_64"] else 4
+        behind = at + offset if kind == ENUM_RELOC_TYPE_x64["R_X86_64_PC32"] else 0
+        value = place + each["r_addend"] - behind
         code[offset : offset + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
         offsets.add(offset)
     return bytes(code), offsets
@@ -90,25 +78,25 @@ def found(code: bytes, bits: int) -> set[int]:
 
 @pytest.mark.parametrize("text", IN_64)
 def test_addresses_in_a_kernel_of_64_bits(text: str) -> None:
-    code, offsets = assembled(text, 64, IN_64[text], TEXT)
+    code, offsets = referring(text, 64, IN_64[text], TEXT)
     assert found(code, 64) == offsets
 
 
 @pytest.mark.parametrize("text", IN_32)
 def test_addresses_in_a_kernel_of_32_bits(text: str) -> None:
-    code, offsets = assembled(text, 32, IN_32[text], 0xC100_0000)
+    code, offsets = referring(text, 32, IN_32[text], 0xC100_0000)
     assert found(code, 32) == offsets
 
 
 @pytest.mark.parametrize("text", [text for text in IN_64 if "gs:" not in text])
 def test_addresses_in_a_program_are_part_of_its_code(text: str) -> None:
-    code, _ = assembled(text, 64, 0x40_5678, 0x40_1000)
+    code, _ = referring(text, 64, 0x40_5678, 0x40_1000)
     assert not found(code, 64)
 
 
 @pytest.mark.parametrize("text", ["call place", "jmp place", "jne place", "lea rax, [rip + place]"])
 def test_distances_in_a_kernel_are_part_of_its_code(text: str) -> None:
-    code, _ = assembled(text, 64, DATA, TEXT)
+    code, _ = referring(text, 64, DATA, TEXT)
     assert not found(code, 64)
 
 
@@ -124,7 +112,7 @@ def test_a_region_serves_all_places_that_a_kernel_can_be_at(machine: X86Machine)
     statistics, regions = machine.cpu.tiering.statistics, []
     for place in (DATA, DATA + 0x20_0000, DATA - 0x20_0000, DATA + 0x1234_5678):
         program = b"".join(
-            assembled(text, 64, place, CODE)[0]
+            referring(text, 64, place, CODE)[0]
             for text in ("mov rax, offset place", "lea rbx, [rcx + place]")
         )
         # Ten times, since what is executed but once is not translated.

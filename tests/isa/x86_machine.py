@@ -13,8 +13,8 @@ from elftools.elf.elffile import ELFFile
 from tests.sketches.sketched import END, SIZE, Sketched, sketched
 
 __all__ = [
-    "CODE", "DATA", "END", "ENGINES", "HALTS", "MODES", "X86Machine", "assemble", "machines",
-    "mode",
+    "CODE", "DATA", "END", "ENGINES", "HALTS", "MODES", "X86Machine", "assemble", "assembled",
+    "machines", "mode",
 ]  # fmt: skip
 
 ENGINES = ("reference", "interp", "everything", "optimise", "everything,forget", "runs")
@@ -28,18 +28,23 @@ LMA, PE = 1 << 10, 1
 FLAT_DATA, FLAT_CODE, LONG_CODE, REAL = 0xC093, 0xC09B, 0xA09B, 0x93
 
 
-@cache
-def assemble(text: str, bits: int = 64, at: int = 0) -> bytes:
-    """The code of lines in Intel's syntax, by LLVM's assembler."""
+def assembled(text: str, bits: int = 64) -> ELFFile:
+    """The object of lines in Intel's syntax, by LLVM's assembler."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
-    body = f".intel_syntax noprefix\n.code{bits}\n.org {at}\n{text}\n"
+    body = f".intel_syntax noprefix\n.code{bits}\n{text}\n"
     lines = "\n".join(f'module asm "{line}"' for line in body.split("\n"))
     triple = "x86_64-unknown-linux-gnu"
     module = llvm.parse_assembly(f'target triple = "{triple}"\n{lines}\n')
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu="sapphirerapids")
-    section = ELFFile(BytesIO(machine.emit_object(module))).get_section_by_name(".text")
+    return ELFFile(BytesIO(machine.emit_object(module)))
+
+
+@cache
+def assemble(text: str, bits: int = 64, at: int = 0) -> bytes:
+    """The code of such lines."""
+    section = assembled(f".org {at}\n{text}", bits).get_section_by_name(".text")
     return bytes(section.data()[at:])
 
 

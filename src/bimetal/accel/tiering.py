@@ -46,6 +46,7 @@ ROUND_FAILED = "a look at the vCPUs went wrong"
 
 LOOK_SECONDS = 0.05
 """Between looks whether a vCPU that waits for the translator is wanted elsewhere."""
+
 LEFT = 1000
 """The most pages whose code was hot before it changed that are remembered for the end."""
 
@@ -394,7 +395,6 @@ class Tiering:
         self.statistics.instructions += len(answer.steps)
         known = self._regions.add(order.job, answer)
         fitting = self._code_pages.served_by(known)
-        vcpus = {vcpu.index: vcpu for vcpu in self._vcpus}
         for (index, page), code_page in self._places.holding(fitting):
             mode = code_page.decoding.mode
-            vcpus[index].offer(page, code_page.code, [known.loaded], mode)
+            self._vcpu(index).offer(page, code_page.code, [known.loaded], mode)

@@ -12,6 +12,7 @@ from ..contract import PART, STORE
 from ..trace import Cpu, ret, slowly, when
 from .control import AM, DE
 from .flags import AC, RF, TF
+from .scan import FETCH
 from .state import x86
 from .system_access import code_byte
 from .traps import ALIGNMENT, DEBUG, DETECTED, fault
@@ -32,7 +33,6 @@ LENGTHS = 0x3710
 CODE, DATA, ALL, ALIGNED = 1, 2, 4, 8
 """Of `debugging`: there are breakpoints of instructions, of data or ports; every instruction is
 examined; accesses are to be aligned."""
-LONGEST = 15
 
 
 def _enabled(control: Value, n: int) -> Value:
@@ -117,7 +117,7 @@ def need_no_detection(cpu: Cpu) -> None:
 @x86.routine(returns=1)
 def in_string(cpu: Cpu) -> Value:
     """Whether the instruction at ``pc`` is one of strings."""
-    for n in range(LONGEST):
+    for n in range(FETCH):
         at = cpu.pc + n
         byte = code_byte(cpu, select(cpu.decoding == 0, at, at & 0xFFFF_FFFF))
         segment = ((byte & 0xE7) == 0x26) | ((byte & 0xFC) == 0x64)

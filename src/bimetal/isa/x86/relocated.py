@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from ..describe import Decoded
 from .fields import FIELDS, RIP
 from .opcode_maps import FORCED_64, IMMEDIATES
+from .scan import GS
 
 __all__ = ["relocated"]
 
-_GS = 5
 _WORD = 4
 """Bytes of the part of an operand that is left open, also where it has 64 bits."""
 
@@ -67,7 +67,7 @@ def _is_displacement(fields: Mapping[str, int]) -> bool:
     if not fields["memory"]:
         return False
     if fields["base"] == RIP:
-        return fields["seg"] == _GS and 1 << 30 <= fields["disp"] < 1 << 31
+        return fields["seg"] == GS and 1 << 30 <= fields["disp"] < 1 << 31
     return _is_address(fields["disp"], fields["long"])
 
 

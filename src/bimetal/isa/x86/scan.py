@@ -10,7 +10,7 @@ from ...ir.value import Value, const, select
 from .fields import FIELDS, FLAT, LONG, NO_SEGMENT, NONE, RIP, SEGMENTED_16
 from .opcode_maps import FORCED_64, HAS_MODRM, IMMEDIATES, IN_OPCODE, NAMED_64, REGISTER_ONLY
 
-__all__ = ["FETCH", "among", "scan"]
+__all__ = ["FETCH", "GS", "among", "scan"]
 
 FETCH = 15
 """Bytes of the longest instruction."""

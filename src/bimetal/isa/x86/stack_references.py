@@ -11,13 +11,12 @@ from ...ir.value import Value, const, select
 from ..trace import Cpu, ret, when
 from .fields import SP
 from .opcode_maps import HAS_MODRM
-from .scan import among
+from .scan import FETCH, among
 from .state import x86
 from .system_access import code_byte
 
 __all__ = ["of_stack"]
 
-LONGEST = 15
 IMPLIED = sum(
     1 << opcode
     for opcode in (
@@ -35,7 +34,7 @@ NEAR = 64
 def of_stack(cpu: Cpu, va: Value) -> Value:
     """Whether the instruction at ``pc`` means the stack by an address."""
     rex, elsewhere = cpu.local(const(0, 8)), cpu.local(const(0, 1))
-    for n in range(LONGEST):
+    for n in range(FETCH):
         byte = code_byte(cpu, cpu.pc + n)
         is_rex, other = (byte & 0xF0) == 0x40, (byte & 0xFE) == 0x64
         legacy = (byte == 0x66) | (byte == 0x67) | (byte == 0xF0) | ((byte & 0xFE) == 0xF2)
